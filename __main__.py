@@ -1,0 +1,56 @@
+"""The whole system, top to bottom: what `pulumi up` creates for one environment."""
+
+import pulumi
+
+from components import stack
+from components.addons import Addons, AddonsArgs
+from components.cluster import Cluster, ClusterArgs
+from components.documents import Documents, DocumentsArgs
+from components.model import Model, ModelArgs
+from components.model_queue import ModelQueue, ModelQueueArgs
+from components.model_store import ModelStore, ModelStoreArgs
+from components.namespaces import Namespaces
+from components.network import Network, NetworkArgs
+from components.node_addons import NodeAddons, NodeAddonsArgs
+from components.nodes import Nodes, NodesArgs
+from components.platform import Platform
+from components.service import Service, ServiceArgs
+
+this = stack.load()
+models = this.settings.models
+
+network = Network("network", NetworkArgs(stack=this))
+cluster = Cluster("cluster", ClusterArgs(stack=this, network=network))
+node_addons = NodeAddons("node-addons", NodeAddonsArgs(cluster=cluster))
+# Created after: a node without a CNI never becomes ready. Deleted before: one that loses it never leaves.
+after_node_addons = pulumi.ResourceOptions(depends_on=[node_addons])
+nodes = Nodes("nodes", NodesArgs(stack=this, network=network, cluster=cluster), after_node_addons)
+
+documents = Documents("documents", DocumentsArgs(stack=this))
+queues = {
+    model.name: ModelQueue(model.name, ModelQueueArgs(model=model, documents=documents)) for model in models
+}
+
+# Created after the nodes that their pods need; deleted before them, so that the pods can leave in peace.
+on_nodes = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[nodes])
+addons = Addons("addons", AddonsArgs(cluster=cluster, queues=tuple(queues.values())), on_nodes)
+namespaces = Namespaces("namespaces", on_nodes)
+store = ModelStore(
+    "models",
+    ModelStoreArgs(stack=this, network=network, cluster=cluster, namespaces=namespaces),
+    pulumi.ResourceOptions(provider=cluster.provider),
+)
+
+platform = Platform(
+    stack=this, cluster=cluster, namespaces=namespaces, store=store, documents=documents, addons=addons
+)
+# Created after the driver that mounts the store, and KEDA; deleted before both.
+on_addons = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[addons])
+for model in models:
+    queue = queues[model.name]
+    ready = Model(model.name, ModelArgs(platform=platform, model=model), on_addons)
+    Service(model.name, ServiceArgs(platform=platform, model=model, queue=queue, ready=ready), on_addons)
+
+pulumi.export("documents", documents.documents.bucket)
+pulumi.export("results", documents.results.bucket)
+pulumi.export("cluster", cluster.name)

@@ -1,0 +1,111 @@
+"""What a provider would answer beyond a resource's own inputs: one row for each type that the program uses.
+
+Mocks answer None for every output that is not an input. A program that reads one would go on with None, so a
+type without a row here is an error, and a row that misses an output shows as a None in somebody's input.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Inputs = Mapping[str, Any]
+    Row = Callable[[str, Inputs], dict[str, Any]]
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+SUFFIX = "graph"
+"""Stands for the random suffix of a provider's automatic name."""
+
+
+def _arn(service: str, path: str) -> Row:
+    return lambda name, _: {"arn": f"arn:aws:{service}:{REGION}:{ACCOUNT}:{path}{name}"}
+
+
+def _nothing(_name: str, _inputs: Inputs) -> dict[str, Any]:
+    return {}
+
+
+def _named(name: str, inputs: Inputs) -> dict[str, Any]:
+    """A Kubernetes object: named by the provider where the program did not."""
+    metadata: Inputs = inputs.get("metadata", {})
+    return {"metadata": {"name": f"{name}-{SUFFIX}", **metadata}}
+
+
+def _bucket(name: str, _: Inputs) -> dict[str, Any]:
+    bucket = f"{name}-{SUFFIX}"
+    return {"id": bucket, "bucket": bucket, "arn": f"arn:aws:s3:::{bucket}"}
+
+
+def _queue(name: str, _: Inputs) -> dict[str, Any]:
+    queue = f"{name}-{SUFFIX}"
+    return {
+        "name": queue,
+        "arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}",
+        "url": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{queue}",
+    }
+
+
+def _rule(name: str, _: Inputs) -> dict[str, Any]:
+    rule = f"{name}-{SUFFIX}"
+    return {"name": rule, "arn": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}"}
+
+
+COMPUTED: dict[str, Row] = {
+    "aws:cloudwatch/eventRule:EventRule": _rule,
+    "aws:cloudwatch/eventTarget:EventTarget": _nothing,
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _nothing,
+    "aws:ec2/eip:Eip": lambda name, _: {"allocationId": f"eipalloc-{name}"},
+    "aws:ec2/internetGateway:InternetGateway": _nothing,
+    "aws:ec2/launchTemplate:LaunchTemplate": lambda _name, _inputs: {"latestVersion": 1},
+    "aws:ec2/natGateway:NatGateway": _nothing,
+    "aws:ec2/route:Route": _nothing,
+    "aws:ec2/routeTable:RouteTable": _nothing,
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": _nothing,
+    "aws:ec2/securityGroup:SecurityGroup": _nothing,
+    "aws:ec2/subnet:Subnet": _nothing,
+    "aws:ec2/vpc:Vpc": _nothing,
+    "aws:ec2/vpcEndpoint:VpcEndpoint": _nothing,
+    "aws:efs/accessPoint:AccessPoint": _nothing,
+    "aws:efs/fileSystem:FileSystem": _nothing,
+    "aws:efs/mountTarget:MountTarget": _nothing,
+    "aws:eks/addon:Addon": _nothing,
+    "aws:eks/cluster:Cluster": lambda _, inputs: {
+        "vpcConfig": {"clusterSecurityGroupId": f"sg-{inputs['name']}", "subnetIds": []}
+    },
+    "aws:eks/nodeGroup:NodeGroup": _nothing,
+    "aws:eks/podIdentityAssociation:PodIdentityAssociation": _nothing,
+    "aws:iam/role:Role": lambda name, _: {"arn": f"arn:aws:iam::{ACCOUNT}:role/{name}-{SUFFIX}"},
+    "aws:iam/rolePolicy:RolePolicy": _nothing,
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _nothing,
+    "aws:s3/bucket:Bucket": _bucket,
+    "aws:s3/bucketNotification:BucketNotification": _nothing,
+    "aws:s3/bucketPolicy:BucketPolicy": _nothing,
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _nothing,
+    "aws:s3/bucketVersioning:BucketVersioning": _nothing,
+    "aws:sqs/queue:Queue": _queue,
+    "aws:sqs/queuePolicy:QueuePolicy": _nothing,
+    "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": _nothing,
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _nothing,
+    "eks:index:Cluster": lambda _, inputs: {"kubeconfigJson": f'{{"clusters":["{inputs["name"]}"]}}'},
+    "kubernetes:apps/v1:Deployment": _named,
+    "kubernetes:batch/v1:Job": _named,
+    "kubernetes:core/v1:ConfigMap": _named,
+    "kubernetes:core/v1:Namespace": _named,
+    "kubernetes:core/v1:PersistentVolume": _named,
+    "kubernetes:core/v1:PersistentVolumeClaim": _named,
+    "kubernetes:core/v1:ServiceAccount": _named,
+    "kubernetes:helm.sh/v3:Release": _nothing,
+    "kubernetes:keda.sh/v1alpha1:ClusterTriggerAuthentication": _named,
+    "kubernetes:keda.sh/v1alpha1:ScaledObject": _named,
+    "pulumi:providers:kubernetes": _nothing,
+}
+
+INVOKES: dict[str, dict[str, Any]] = {
+    "aws:cloudwatch/getEventBus:getEventBus": {
+        "arn": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
+    },
+    "aws:index/getPartition:getPartition": {"partition": "aws"},
+}

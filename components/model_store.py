@@ -1,0 +1,136 @@
+"""The model cache on EFS: written by Jobs, read by servers, and the file system itself keeps them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+if TYPE_CHECKING:
+    from components.cluster import Cluster
+    from components.namespaces import Namespaces
+    from components.network import Network
+    from components.stack import Stack
+
+NFS_PORT = 2049
+WRITER_UID = 1000
+READER_UID = 1001
+"""Directories are the writer's with mode 0755, so EFS refuses whatever another uid tries to write."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelStoreArgs:
+    """The stack says zones and protection; network, cluster and namespaces are what it is attached to."""
+
+    stack: Stack
+    network: Network
+    cluster: Cluster
+    namespaces: Namespaces
+
+
+class ModelStore(pulumi.ComponentResource):
+    """One encrypted file system with a claim that can write, for Jobs, and one that cannot, for servers."""
+
+    file_system_id: pulumi.Output[str]
+    write_claim: pulumi.Output[str]
+    read_claim: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ModelStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ollama-eks:index:ModelStore", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        settings = args.stack.settings
+        files = aws.efs.FileSystem(
+            name,
+            encrypted=True,
+            performance_mode="generalPurpose",
+            # The default, bursting, gives 50 KiB/s for each GiB stored: hours for one model.
+            throughput_mode="elastic",
+            tags={"Name": name},
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=settings.protect, retain_on_delete=settings.protect
+            ),
+        )
+        # Deleted after the mount targets, which take it as an input: a group in use cannot be deleted.
+        group = aws.ec2.SecurityGroup(
+            name, vpc_id=args.network.vpc_id, description="NFS from the nodes to the model store", opts=child
+        )
+        from_nodes = aws.vpc.SecurityGroupIngressRule(
+            name,
+            security_group_id=group.id,
+            referenced_security_group_id=args.cluster.security_group_id,
+            ip_protocol="tcp",
+            from_port=NFS_PORT,
+            to_port=NFS_PORT,
+            opts=child,
+        )
+        targets = [
+            aws.efs.MountTarget(
+                f"{name}-{zone}",
+                file_system_id=files.id,
+                subnet_id=subnet_id,
+                security_groups=[group.id],
+                opts=child,
+            )
+            for zone, subnet_id in zip(settings.network.zones, args.network.private_subnet_ids, strict=True)
+        ]
+        # Created after the mount targets: without them the first mount fails on DNS.
+        mountable = pulumi.ResourceOptions(parent=self, depends_on=[*targets, from_nodes])
+        self.file_system_id = files.id
+        self.write_claim = self._claim(f"{name}-write", WRITER_UID, args.namespaces.jobs, mountable)
+        self.read_claim = self._claim(f"{name}-read", READER_UID, args.namespaces.serving, mountable)
+        self.register_outputs(
+            {
+                "fileSystemId": self.file_system_id,
+                "writeClaim": self.write_claim,
+                "readClaim": self.read_claim,
+            }
+        )
+
+    def _claim(
+        self, name: str, uid: int, namespace: pulumi.Output[str], mountable: pulumi.ResourceOptions
+    ) -> pulumi.Output[str]:
+        """A volume over an access point of its own uid, and the claim on it."""
+        read_only = uid != WRITER_UID
+        access = aws.efs.AccessPoint(
+            name,
+            file_system_id=self.file_system_id,
+            posix_user={"uid": uid, "gid": uid},
+            root_directory={
+                "path": "/models",
+                "creation_info": {"owner_uid": WRITER_UID, "owner_gid": WRITER_UID, "permissions": "0755"},
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        mode = "ReadOnlyMany" if read_only else "ReadWriteMany"
+        volume = kubernetes.core.v1.PersistentVolume(
+            name,
+            spec={
+                "access_modes": [mode],
+                # A placeholder that Kubernetes asks for; EFS grows by itself.
+                "capacity": {"storage": "1Ti"},
+                "persistent_volume_reclaim_policy": "Retain",
+                "storage_class_name": "",
+                "mount_options": ["ro"] if read_only else [],
+                "csi": {
+                    "driver": "efs.csi.aws.com",
+                    "volume_handle": pulumi.Output.concat(self.file_system_id, "::", access.id),
+                },
+            },
+            opts=mountable,
+        )
+        claim = kubernetes.core.v1.PersistentVolumeClaim(
+            name,
+            metadata={"namespace": namespace},
+            spec={
+                "access_modes": [mode],
+                "resources": {"requests": {"storage": "1Ti"}},
+                "storage_class_name": "",
+                "volume_name": volume.metadata.apply(lambda metadata: str(metadata.name)),
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return claim.metadata.apply(lambda metadata: str(metadata.name))

@@ -1,0 +1,211 @@
+"""One model served: pods for its documents, as many as its queue asks for, and none while it is empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+from pulumi_kubernetes.apps import v1 as apps
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.meta import v1 as meta
+
+from components import pods
+from components.addons import TRIGGER_AUTHENTICATION
+from components.model_queue import VISIBILITY_SECONDS
+from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
+from runtime.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from components import settings
+    from components.model import Model
+    from components.model_queue import ModelQueue
+    from components.platform import Platform
+
+HEALTH_PORT = 8080
+
+DRAIN_SECONDS = 60
+"""What a pod gets beyond its time limit: to commit what it holds and to hand back what it cannot finish."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceArgs:
+    """The model, its queue, and the model in the store, which a new pod template waits for."""
+
+    platform: Platform
+    model: settings.Model
+    queue: ModelQueue
+    ready: Model
+
+
+class Service(pulumi.ComponentResource):
+    """A Deployment of zero pods, and the ScaledObject that raises it while documents wait or are in hand."""
+
+    def __init__(self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ollama-eks:index:Service", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        model, namespace = args.model.name, args.platform.namespaces.serving
+        image = args.platform.stack.settings.image
+
+        account = kubernetes.core.v1.ServiceAccount(
+            name,
+            metadata={"name": model, "namespace": namespace},
+            automount_service_account_token=False,
+            opts=child,
+        )
+        rights = PodIdentity(
+            name,
+            PodIdentityArgs(
+                cluster_name=args.platform.cluster.name,
+                namespace=namespace,
+                service_account=model,
+                allow=_rights(args),
+            ),
+            child,
+        )
+        config = kubernetes.core.v1.ConfigMap(
+            name,
+            metadata={"namespace": namespace},
+            data={"model.json": args.model.spec.to_json(), "task.json": _task(args)},
+            opts=child,
+        )
+        grace_seconds = args.model.time_limit + DRAIN_SECONDS
+        pod = pods.serving_pod(
+            pods.Serving(
+                model=args.model.spec,
+                image=image,
+                claim=args.platform.store.read_claim,
+                config=config.metadata.apply(lambda metadata: str(metadata.name)),
+                parallel=args.model.parallel,
+                gpus=args.platform.stack.settings.gpu_count,
+                memory_mib=args.platform.stack.settings.pod_memory_mib,
+            ),
+            pods.worker_container(image=image, region=args.platform.stack.region, health_port=HEALTH_PORT),
+            service_account=model,
+            grace_seconds=grace_seconds,
+        )
+        max_instances = args.platform.stack.settings.instances_of(args.model)
+        labels = {"app": "service", "model": model}
+        deployment = kubernetes.apps.v1.Deployment(
+            name,
+            metadata={
+                "name": model,
+                "namespace": namespace,
+                # A rollout may need a GPU node that takes minutes to come, and at zero pods there is none.
+                "annotations": {"pulumi.com/skipAwait": "true"},
+            },
+            spec=apps.DeploymentSpecArgs(
+                replicas=0,
+                selector=meta.LabelSelectorArgs(match_labels=labels),
+                # A surge pod would need a GPU beyond the group's ceiling.
+                strategy=apps.DeploymentStrategyArgs(type="Recreate"),
+                template=core.PodTemplateSpecArgs(metadata=meta.ObjectMetaArgs(labels=labels), spec=pod),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # Created after: pods get credentials when they are admitted; a new template after its model.
+                depends_on=[account, rights, args.ready],
+                # KEDA's field, from its creation on.
+                ignore_changes=["spec.replicas"],
+            ),
+        )
+        kubernetes.apiextensions.CustomResource(
+            name,
+            api_version="keda.sh/v1alpha1",
+            kind="ScaledObject",
+            metadata={
+                "name": model,
+                "namespace": namespace,
+                # KEDA refuses maxReplicaCount 0; a paused model is said like this.
+                "annotations": {} if max_instances else {"autoscaling.keda.sh/paused-replicas": "0"},
+            },
+            spec=_scaled_object(args, deployment.metadata.apply(lambda metadata: str(metadata.name))),
+            # Deleted before its target and before KEDA: its finaliser needs both.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment, args.platform.addons]),
+        )
+        self.register_outputs({})
+
+
+def _task(args: ServiceArgs) -> pulumi.Output[str]:
+    """The spec of the model's worker, as JSON."""
+    model = args.model
+    return pulumi.Output.all(
+        queue_url=args.queue.url,
+        dead_letter_url=args.queue.dead_letter_url,
+        documents_bucket=args.platform.documents.documents.bucket,
+        results_bucket=args.platform.documents.results.bucket,
+    ).apply(
+        lambda places: TaskSpec(
+            name=model.name,
+            model=args.model.spec,
+            prompt=model.prompt,
+            options=model.options,
+            accepts=model.accepts,
+            parallel=model.parallel,
+            time_limit_seconds=model.time_limit,
+            attempts=model.attempts,
+            visibility_seconds=VISIBILITY_SECONDS,
+            grace_seconds=model.time_limit + DRAIN_SECONDS,
+            health_port=HEALTH_PORT,
+            **places,
+        ).to_json()
+    )
+
+
+def _rights(args: ServiceArgs) -> tuple[Allow, ...]:
+    """What a worker may do: its own documents in, its own results and records out, its own queue."""
+    documents, results = args.platform.documents.documents.arn, args.platform.documents.results.arn
+    model = args.model.name
+    return (
+        Allow(
+            actions=("s3:GetObject", "s3:GetObjectVersion"),
+            resources=(pulumi.Output.concat(documents, f"/{model}/*"),),
+        ),
+        Allow(
+            actions=("s3:GetObject", "s3:PutObject"),
+            resources=(
+                pulumi.Output.concat(results, f"/{model}/*"),
+                pulumi.Output.concat(results, f"/records/{model}/*"),
+            ),
+        ),
+        # Listing tells a missing object from a forbidden one, and finds earlier attempts.
+        Allow(actions=("s3:ListBucket",), resources=(documents, results)),
+        Allow(
+            actions=("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"),
+            resources=(args.queue.arn,),
+        ),
+        Allow(actions=("sqs:SendMessage",), resources=(args.queue.dead_letter_arn,)),
+        Allow(
+            actions=("events:PutEvents",),
+            resources=(aws.cloudwatch.get_event_bus_output(name="default").arn,),
+        ),
+    )
+
+
+def _scaled_object(args: ServiceArgs, deployment: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
+    """KEDA's view of the service: waiting documents and those in hand decide how many pods there are."""
+    return {
+        "scaleTargetRef": {"name": deployment},
+        "minReplicaCount": 0,
+        "maxReplicaCount": max(1, args.platform.stack.settings.instances_of(args.model)),
+        "pollingInterval": args.platform.stack.settings.scaling.poll_seconds,
+        "cooldownPeriod": args.platform.stack.settings.scaling.cooldown_seconds,
+        "triggers": [
+            {
+                "type": "aws-sqs-queue",
+                "metadata": {
+                    "queueURL": args.queue.url,
+                    "queueLength": str(args.model.scaling_target),
+                    # A pod that works on the last document keeps its place.
+                    "scaleOnInFlight": "true",
+                    "awsRegion": args.platform.stack.region,
+                },
+                "authenticationRef": {
+                    "name": TRIGGER_AUTHENTICATION,
+                    "kind": "ClusterTriggerAuthentication",
+                },
+            }
+        ],
+    }

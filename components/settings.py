@@ -1,0 +1,267 @@
+"""Stack config, parsed once into frozen values; every problem is reported together, before any resource.
+
+A key is accepted only once something honours it. Defaults live here and nowhere else: `Pulumi.yaml` declares
+types only, because mocks do not see its defaults.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from components.instances import INSTANCES, Instance
+from components.problems import SettingsError, describe, did_you_mean
+from components.subnets import MAX_ZONES, SMALLEST_PREFIX
+from components.versions import KUBERNETES, KUBERNETES_SUPPORTED
+from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, ModelSource, ModelSpec, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+"""A model's name becomes part of Kubernetes and AWS names; 40 characters leave room for what is added."""
+
+RESERVED_NAMES = frozenset({"records"})
+"""`records/` in the results bucket holds every model's attempt records."""
+
+NODE_MEMORY_SHARE = 0.8
+"""Of a node's memory, what model servers may ask for; the rest is the system's and the workers'."""
+
+
+class Setting(BaseModel):
+    """A part of the config: camelCase in the stack file, frozen, and no key but its own."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+
+def _seconds(value: object) -> object:
+    """`90s`, `10m` or `2h` as seconds; a number is one that has been read before."""
+    if isinstance(value, int):
+        return value
+    found = re.fullmatch(r"(\d+)(s|m|h)", value) if isinstance(value, str) else None
+    seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+    if not 0 < seconds < MAX_VISIBILITY_SECONDS:
+        raise ValueError("must be a time such as 90s, 10m or 2h, under the 12h that SQS hides a message")
+    return seconds
+
+
+class Api(Setting):
+    """Who reaches the Kubernetes API from outside the VPC: nobody (`api: private`), or some networks."""
+
+    public_cidrs: tuple[str, ...] = ()
+
+    @field_validator("public_cidrs")
+    @classmethod
+    def _narrow(cls, cidrs: tuple[str, ...]) -> tuple[str, ...]:
+        for cidr in cidrs:
+            if ipaddress.IPv4Network(cidr).prefixlen == 0:
+                raise ValueError(
+                    f"{cidr} is the whole internet; name your own networks, or use `api: private`"
+                )
+        return cidrs
+
+
+class Network(Setting):
+    """The VPC that is made: its range and its zones."""
+
+    cidr: str = "10.64.0.0/16"
+    zones: tuple[str, ...] = ("a", "b")
+
+    @field_validator("cidr")
+    @classmethod
+    def _range(cls, cidr: str) -> str:
+        network = ipaddress.IPv4Network(cidr)
+        if not network.is_private or not 16 <= network.prefixlen <= SMALLEST_PREFIX:  # noqa: PLR2004
+            raise ValueError(
+                f"must be a private range between /16 and /{SMALLEST_PREFIX}, such as 10.64.0.0/16"
+            )
+        return cidr
+
+    @field_validator("zones")
+    @classmethod
+    def _letters(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
+        letters = {zone for zone in zones if re.fullmatch("[a-z]", zone)}
+        if len(letters) < len(zones) or not 2 <= len(zones) <= MAX_ZONES:  # noqa: PLR2004  EKS wants two
+            raise ValueError(f"must be 2 to {MAX_ZONES} different zone letters of the region, such as [a, b]")
+        return zones
+
+
+class Scaling(Setting):
+    """How pods follow the queue."""
+
+    poll_seconds: int = Field(default=10, ge=1, le=300)
+    cooldown_seconds: int = Field(default=600, ge=0, le=86_400)
+
+
+class Model(Setting):
+    """One model and its task."""
+
+    name: str
+    from_: str | None = Field(default=None, alias="from", min_length=1)
+    modelfile: str | None = Field(default=None, min_length=1, validate_default=True)
+    prompt: str = ""
+    options: Options = Options()
+    accepts: tuple[DocumentType, ...] = Field(default=get_args(DocumentType), min_length=1)
+    time_limit: Annotated[int, BeforeValidator(_seconds)] = 600
+    attempts: int = Field(default=3, ge=1, le=20)
+    parallel: int = Field(default=1, ge=1, le=64)
+    documents_per_instance: int | None = Field(default=None, ge=1)
+    max_instances: int | None = Field(default=None, ge=0, le=1000)
+
+    @field_validator("name")
+    @classmethod
+    def _dns_label(cls, name: str, info: ValidationInfo) -> str:
+        if not DNS_LABEL.fullmatch(name):
+            raise ValueError(
+                "must be a DNS label of at most 40 characters: a-z, 0-9 and -, starting with a letter"
+            )
+        if name in RESERVED_NAMES:
+            raise ValueError("is reserved: the results bucket keeps attempt records there")
+        if info.context and info.context["names"][name] > 1:
+            raise ValueError("is given to more than one model; each needs its own")
+        return name
+
+    @field_validator("modelfile")
+    @classmethod
+    def _one_source(cls, modelfile: str | None, info: ValidationInfo) -> str | None:
+        if "from_" in info.data and (info.data["from_"] is None) == (modelfile is None):
+            raise ValueError("a model needs exactly one of `from` and `modelfile`")
+        return modelfile
+
+    @field_validator("documents_per_instance")
+    @classmethod
+    def _keeps_slots_busy(cls, documents: int | None, info: ValidationInfo) -> int | None:
+        if documents is not None and documents < info.data.get("parallel", 1):
+            raise ValueError(
+                f"is under parallel ({info.data['parallel']}): a pod would idle while others start"
+            )
+        return documents
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model itself, whatever it is asked."""
+        source = ModelSource.model_validate({"from": self.from_, "modelfile": self.modelfile})
+        return ModelSpec(source=source)
+
+    @property
+    def scaling_target(self) -> int:
+        """Documents waiting or in hand for each pod that should run."""
+        return self.documents_per_instance or 5 * self.parallel
+
+
+class Settings(Setting):
+    """The whole of a stack's config."""
+
+    image: str = Field(min_length=1)
+    instance_type: str = "g6.2xlarge"
+    gpu_count: int = Field(default=1, ge=0)
+    max_instances: int = Field(default=5, ge=0, le=1000)
+    capacity_type: Literal["on-demand", "spot"] = "on-demand"
+    network: Network = Network()
+    scaling: Scaling = Scaling()
+    api: Api = Api()
+    kubernetes_version: str = KUBERNETES
+    protect: bool = True
+    models: tuple[Model, ...]
+
+    @field_validator("api", mode="before")
+    @classmethod
+    def _private(cls, api: object) -> object:
+        if api == "private":
+            return Api()
+        if not isinstance(api, dict) or not api:
+            raise ValueError("must be private, or {publicCidrs: [...]} with the networks that may reach it")
+        return api  # pyright: ignore[reportUnknownVariableType]  a stack file's own value
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _some(cls, models: object) -> object:
+        if not models:
+            raise ValueError("must list at least one model")
+        return models
+
+    @field_validator("instance_type")
+    @classmethod
+    def _known_instance(cls, name: str) -> str:
+        if name not in INSTANCES:
+            raise ValueError(f"is not a type that this program knows{did_you_mean(name, list(INSTANCES))}")
+        return name
+
+    @field_validator("gpu_count")
+    @classmethod
+    def _fits_instance(cls, count: int, info: ValidationInfo) -> int:
+        name = info.data.get("instance_type")
+        if name is None:
+            return count
+        gpus = INSTANCES[name].gpus
+        if count > gpus:
+            raise ValueError(f"is more than the {gpus} GPU(s) of {name}")
+        if count == 0 and gpus:
+            raise ValueError(f"would leave the GPU of {name} unused; choose a CPU type such as m7i.2xlarge")
+        return count
+
+    @field_validator("kubernetes_version")
+    @classmethod
+    def _supported(cls, version: str) -> str:
+        if version not in KUBERNETES_SUPPORTED:
+            raise ValueError(f"must be one of {', '.join(KUBERNETES_SUPPORTED)}")
+        return version
+
+    @property
+    def instance(self) -> Instance:
+        """What the instance type offers."""
+        return INSTANCES[self.instance_type]
+
+    @property
+    def pods_per_node(self) -> int:
+        """Model pods that one node holds: its GPUs decide, or its memory alone where there are none."""
+        return self.instance.gpus // self.gpu_count if self.gpu_count else 1
+
+    @property
+    def pod_memory_mib(self) -> int:
+        """A model server's share of its node's memory, MiB."""
+        return int(self.instance.memory_mib * NODE_MEMORY_SHARE / self.pods_per_node)
+
+    @property
+    def max_nodes(self) -> int:
+        """Nodes that all models together can fill; at least 1, which is the least that EKS takes."""
+        pods = sum(self.instances_of(model) for model in self.models)
+        return max(1, -(-pods // self.pods_per_node))
+
+    def instances_of(self, model: Model) -> int:
+        """Pods that a model may have at once; 0 pauses it."""
+        return self.max_instances if model.max_instances is None else model.max_instances
+
+
+def parse(config: Mapping[str, object]) -> Settings:
+    """Reads a stack's config, keys without their project prefix.
+
+    Raises:
+        SettingsError: with every problem: its path, the value given, and what would be right.
+    """
+    try:
+        return Settings.model_validate(dict(config), context={"names": _names(config)})
+    except ValidationError as error:
+        raise SettingsError(describe(error, Settings)) from None
+
+
+def _names(config: Mapping[str, object]) -> Counter[str]:
+    models: Any = config.get("models")
+    return Counter(
+        str(cast("dict[str, Any]", model).get("name"))
+        for model in (cast("list[Any]", models) if isinstance(models, list) else [])
+        if isinstance(model, dict)
+    )

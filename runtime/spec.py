@@ -1,0 +1,200 @@
+"""The seam between the program and the pods: everything that one model's task is, as one typed value.
+
+The program writes a spec as JSON into a ConfigMap, the pods parse the same type. There is no second list of
+names to keep in step: what a pod needs to know is a field here, or an environment variable of Ollama's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OLLAMA_VERSION = "0.24.0"
+"""The one server version that the image holds, the tests run and a model's hash names."""
+
+_FROM_S3 = re.compile(r"^\s*FROM\s+(s3://\S+)\s*$", re.IGNORECASE | re.MULTILINE)
+
+DocumentType = Literal[
+    "text/plain",
+    "text/markdown",
+    "text/html",
+    "text/csv",
+    "application/json",
+    "application/x-subrip",
+    "text/vtt",
+]
+
+MAX_VISIBILITY_SECONDS = 43_200
+"""SQS hides a message for 12 hours at most, counted from its first receive (SQS developer guide, quotas)."""
+
+
+class Frozen(BaseModel):
+    """A value that never changes and that knows no field but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_json(self) -> str:
+        """The value as canonical JSON: equal values give equal text, so it can be hashed and compared."""
+        return json.dumps(
+            self.model_dump(mode="json", by_alias=True, exclude_none=True),
+            sort_keys=True,
+            separators=(",", ":"),
+            ensure_ascii=False,
+        )
+
+
+class Options(Frozen):
+    """Ollama's request options, under Ollama's own names (`api.Options` of the server version above).
+
+    The first group are runner options: a request whose runner options differ from those of the loaded model
+    reloads it, so one task sends one set, always. The others shape the sampling.
+    """
+
+    num_ctx: int = Field(default=8192, ge=128, description="tokens of prompt and answer together")
+    num_batch: int | None = Field(default=None, ge=1)
+    num_gpu: int | None = Field(default=None, ge=0)
+    num_thread: int | None = Field(default=None, ge=1)
+    use_mmap: bool = Field(default=False, description="off: over NFS, mmap faults in small pieces")
+
+    num_predict: int = Field(default=2048, ge=1, description="tokens of the answer; never endless")
+    temperature: float | None = Field(default=None, ge=0)
+    top_k: int | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repeat_last_n: int | None = Field(default=None, ge=-1)
+    repeat_penalty: float | None = Field(default=None, ge=0)
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+
+    def wire(self) -> dict[str, object]:
+        """The options as Ollama's API takes them; what is unset stays with the model's own default."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class ModelSource(Frozen):
+    """Where a model comes from: a name that Ollama pulls, a GGUF object, or a Modelfile."""
+
+    from_: str | None = Field(default=None, alias="from", min_length=1)
+    modelfile: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.from_ is None) == (self.modelfile is None):
+            raise ValueError("give exactly one of `from` and `modelfile`")
+        return self
+
+    @property
+    def pull_name(self) -> str | None:
+        """The name to pull, `[host[:port]/][namespace/]model[:tag]`, or None where the model is built."""
+        if self.from_ is None or self.from_.startswith("s3://"):
+            return None
+        return self.from_.removeprefix("http://")
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether the registry is to be asked without TLS, which has to be said: `from: http://host:port/...`."""
+        return self.from_ is not None and self.from_.startswith("http://")
+
+    @property
+    def modelfile_text(self) -> str:
+        """The Modelfile that builds the model; only for sources without a `pull_name`."""
+        return self.modelfile if self.modelfile is not None else f"FROM {self.from_}\n"
+
+    @property
+    def s3_objects(self) -> tuple[str, ...]:
+        """The `s3://bucket/key` URLs that the model is built from: all that its Job may read."""
+        return () if self.pull_name else tuple(_FROM_S3.findall(self.modelfile_text))
+
+
+class ModelSpec(Frozen):
+    """One model directory: what goes into it and where it lies. All that the Job and the server need."""
+
+    source: ModelSource
+    server_version: str = OLLAMA_VERSION
+    store: str = "/models"
+    wait_seconds: int = Field(default=900, gt=0, description="how long a server waits for the directory")
+
+    @property
+    def hash(self) -> str:
+        """The identity of the directory's content: 64 hex digits over source and server version."""
+        content = {"source": json.loads(self.source.to_json()), "server": self.server_version}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def directory(self) -> PurePosixPath:
+        """Where the published model lies; `OLLAMA_MODELS` of the server."""
+        return PurePosixPath(self.store, self.hash)
+
+    @property
+    def reference(self) -> str:
+        """The name under which the server knows the model."""
+        return self.source.pull_name or "built:latest"
+
+
+class TaskSpec(Frozen):
+    """One task: what a model is asked about every document, where documents come from, and all limits."""
+
+    name: str
+    model: ModelSpec
+    prompt: str = ""
+    options: Options = Options()
+    accepts: tuple[DocumentType, ...]
+
+    queue_url: str
+    dead_letter_url: str
+    documents_bucket: str
+    results_bucket: str
+
+    parallel: int = Field(default=1, ge=1, description="documents in the server at once")
+    time_limit_seconds: int = Field(default=600, gt=0, lt=MAX_VISIBILITY_SECONDS)
+    attempts: int = Field(default=3, ge=1, description="tries of a document that met transient errors")
+    visibility_seconds: int = Field(default=300, ge=3, description="extended every third of it")
+    poll_seconds: int = Field(default=5, ge=0, le=20, description="one long poll; short, for a quick drain")
+    grace_seconds: int = Field(default=660, gt=0, description="from SIGTERM to SIGKILL")
+    max_document_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
+    health_port: int = Field(default=8080, ge=0)
+
+    @property
+    def hash(self) -> str:
+        """The identity of the answer, but for the document: 64 hex digits over model, prompt and options."""
+        content = {"model": self.model.hash, "prompt": self.prompt, "options": self.options.wire()}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def prompt_hash(self) -> str:
+        """What a record says of the prompt, without repeating it."""
+        return hashlib.sha256(self.prompt.encode()).hexdigest()
+
+
+def server_environment(*, host: str, models: str, parallel: int) -> Mapping[str, str]:
+    """The environment of every Ollama server of this system, each entry with its reason.
+
+    Args:
+        host: `address:port` to bind; Ollama knows no authentication, so never but loopback.
+        models: the directory that the server reads, or writes while a model is built.
+        parallel: requests that it answers at once.
+    """
+    return {
+        "OLLAMA_HOST": host,
+        "OLLAMA_MODELS": models,
+        "OLLAMA_NUM_PARALLEL": str(parallel),
+        # Loaded once, for the pod's life: its scaling, not a timer, decides when the GPU is given back.
+        "OLLAMA_KEEP_ALIVE": "-1",
+        "OLLAMA_MAX_LOADED_MODELS": "1",
+        # The store is shared and its directories are immutable: no server may tidy them up at its start.
+        "OLLAMA_NOPRUNE": "1",
+        # Without it the server calls its vendor at start; nothing leaves the VPC.
+        "OLLAMA_NO_CLOUD": "1",
+        # A stall limit of the load; the default of 5 minutes was seen to be too short over NFS.
+        "OLLAMA_LOAD_TIMEOUT": "15m",
+    }
