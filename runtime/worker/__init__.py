@@ -1,0 +1,1 @@
+"""The worker: takes documents from the queue to the model and puts exactly one result for each."""

@@ -1,0 +1,75 @@
+"""AWS clients, made in one place, and the one way in which the worker calls them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from runtime.worker.failures import TransientFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from types_boto3_events import EventBridgeClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AwsFailure(TransientFailure):
+    """An AWS call failed for good, after the SDK's own retries.
+
+    Attributes:
+        code: the service's error code, such as `NoSuchKey`; empty where no answer came.
+    """
+
+    def __init__(self, operation: str, code: str, detail: str) -> None:
+        self.code = code
+        super().__init__("aws_error", f"{operation}: {detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Aws:
+    """The services that a worker uses. Clients are thread-safe, and dear to make: one of each."""
+
+    s3: S3Client
+    sqs: SQSClient
+    events: EventBridgeClient
+
+
+def connect() -> Aws:
+    """Clients for the region, credentials and endpoints of the environment, as the SDK finds them."""
+    patient = Config(
+        connect_timeout=5,
+        # Longer than the longest long poll, which SQS answers after 20 seconds.
+        read_timeout=30,
+        retries={"mode": "standard", "total_max_attempts": 4},
+        max_pool_connections=32,
+    )
+    make: Any = cast("Any", boto3).client  # its own type has an overload for each of 400 services
+    return Aws(
+        s3=make("s3", config=patient), sqs=make("sqs", config=patient), events=make("events", config=patient)
+    )
+
+
+async def call(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls a client's method in a thread, so that the loop goes on.
+
+    Raises:
+        AwsFailure: when the service refuses, or cannot be reached.
+    """
+    name = getattr(operation, "__name__", "call")
+    try:
+        return await asyncio.to_thread(operation, *args, **kwargs)
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        raise AwsFailure(name, code, str(error)) from error
+    except BotoCoreError as error:
+        raise AwsFailure(name, "", str(error)) from error

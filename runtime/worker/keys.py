@@ -1,0 +1,45 @@
+"""Where results and records lie. Pure.
+
+<task>/<document>/<job>.txt                       the result
+records/<task>/<document>/<job>/<attempt>.json    one record for each attempt
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+MAX_KEY_BYTES = 1024
+"""S3: a key is at most 1,024 bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects")."""
+
+
+def job_id(bucket: str, key: str, version: str, task_hash: str) -> str:
+    """The identity of one answer: this version of this document, asked by this version of the task."""
+    return hashlib.sha256(json.dumps([bucket, key, version, task_hash]).encode()).hexdigest()
+
+
+def result_key(key: str, job: str) -> str:
+    """Where the result of a document lies; its key begins with the task's name already."""
+    return _fit("", key, f"/{job}.txt")
+
+
+def records_prefix(key: str, job: str) -> str:
+    """Under what all records of a job lie."""
+    return _fit("records/", key, f"/{job}/", room=48)
+
+
+def record_key(key: str, job: str, attempt: str) -> str:
+    """Where the record of an attempt lies."""
+    return f"{records_prefix(key, job)}{attempt}.json"
+
+
+def _fit(before: str, document: str, after: str, room: int = 0) -> str:
+    """Joins the parts, the document's cut at a code point where the key would be too long.
+
+    What is cut off is told apart by the hash of the whole; `room` bytes stay free for what is appended.
+    """
+    left = MAX_KEY_BYTES - len(before.encode()) - len(after.encode()) - room
+    if len(document.encode()) > left:
+        digest = f"~{hashlib.sha256(document.encode()).hexdigest()[:16]}"
+        document = document.encode()[: left - len(digest)].decode(errors="ignore") + digest
+    return f"{before}{document}{after}"

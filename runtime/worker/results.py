@@ -1,0 +1,104 @@
+"""The results bucket: the one result of a job, and the records of all attempts at it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from runtime.worker import keys
+from runtime.worker.aws import Aws, AwsFailure, call
+from runtime.worker.failures import TransientFailure
+from runtime.worker.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MISSING = frozenset({"404", "NoSuchKey"})
+EXISTS = frozenset({"PreconditionFailed", "412"})
+
+EVENT_SOURCE = "ollama-eks"
+EVENT_TYPE = "Document Answered"
+
+
+class Results:
+    """Reads and writes one bucket; every write is safe to repeat."""
+
+    def __init__(self, aws: Aws, bucket: str) -> None:
+        self._s3 = aws.s3
+        self._events = aws.events
+        self._bucket = bucket
+
+    async def find(self, key: str, job: str) -> Mapping[str, str] | None:
+        """The metadata of a job's result, or None while there is none."""
+        try:
+            answer = await call(self._s3.head_object, Bucket=self._bucket, Key=keys.result_key(key, job))
+        except AwsFailure as error:
+            if error.code in MISSING:
+                return None
+            raise
+        return answer["Metadata"]
+
+    async def put(self, key: str, job: str, text: str, attempt: str) -> bool:
+        """Puts a result, the commit point: false where another attempt's result is there already."""
+        try:
+            await call(
+                self._s3.put_object,
+                Bucket=self._bucket,
+                Key=keys.result_key(key, job),
+                Body=text.encode(),
+                ContentType="text/plain; charset=utf-8",
+                Metadata={"job": job, "attempt": attempt},
+                # Of any number of attempts exactly one is stored (S3 user guide, "conditional writes").
+                IfNoneMatch="*",
+            )
+        except AwsFailure as error:
+            if error.code in EXISTS:
+                return False
+            raise
+        return True
+
+    async def write(self, record: Record) -> None:
+        """Puts an attempt's record, over its earlier state."""
+        await call(
+            self._s3.put_object,
+            Bucket=self._bucket,
+            Key=keys.record_key(record.document.key, record.job, record.attempt),
+            Body=record.model_dump_json(exclude_none=True).encode(),
+            ContentType="application/json",
+        )
+
+    async def read(self, key: str, job: str, attempt: str) -> Record:
+        """An attempt's record.
+
+        Raises:
+            AwsFailure: it is not there.
+            TransientFailure: it is not a record.
+        """
+        where = keys.record_key(key, job, attempt)
+        answer = await call(self._s3.get_object, Bucket=self._bucket, Key=where)
+        try:
+            return Record.model_validate_json(await call(answer["Body"].read))
+        except ValidationError as error:
+            raise TransientFailure("aws_error", f"s3://{self._bucket}/{where} is not a record") from error
+
+    async def attempts(self, key: str, job: str) -> list[Record]:
+        """The records of a job so far, in order of time."""
+        prefix = keys.records_prefix(key, job)
+        answer = await call(self._s3.list_objects_v2, Bucket=self._bucket, Prefix=prefix)
+        names = [entry.get("Key", "") for entry in answer.get("Contents", [])]
+        return [
+            await self.read(key, job, name.removeprefix(prefix).removesuffix(".json"))
+            for name in sorted(names)
+        ]
+
+    async def announce(self, record: Record) -> None:
+        """Tells EventBridge of a result. Its detail carries the job, by which consumers deduplicate."""
+        detail = record.model_dump_json(include={"job", "attempt", "task", "document", "result", "tokens"})
+        answer = await call(
+            self._events.put_events,
+            Entries=[{"Source": EVENT_SOURCE, "DetailType": EVENT_TYPE, "Detail": detail}],
+        )
+        if answer["FailedEntryCount"]:
+            raise TransientFailure("aws_error", f"put_events: {json.dumps(answer['Entries'])}")
