@@ -151,7 +151,7 @@ def provisioning_pod(  # noqa: PLR0913  each is said by name
                 name="provision",
                 image=image,
                 command=["ollama-eks-provision", f"{CONFIG_DIR}/model.json"],
-                env=_environment({"OLLAMA_HOST": OLLAMA_HOST, "HOME": HOME_DIR, "AWS_REGION": region}),
+                env=_environment({"OLLAMA_HOST": OLLAMA_HOST, "HOME": HOME_DIR, "AWS_DEFAULT_REGION": region}),
                 resources=core.ResourceRequirementsArgs(
                     requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "4Gi"}
                 ),
@@ -177,7 +177,7 @@ def worker_container(*, image: str, region: str, health_port: int) -> core.Conta
         name="worker",
         image=image,
         command=["ollama-eks-work", f"{CONFIG_DIR}/task.json"],
-        env=_environment({"OLLAMA_HOST": OLLAMA_HOST, "AWS_REGION": region}),
+        env=_environment({"OLLAMA_HOST": OLLAMA_HOST, "AWS_DEFAULT_REGION": region}),
         ports=[core.ContainerPortArgs(name="health", container_port=health_port)],
         readiness_probe=core.ProbeArgs(
             http_get=core.HTTPGetActionArgs(path="/ready", port=health_port), period_seconds=PROBE_SECONDS

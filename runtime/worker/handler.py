@@ -133,7 +133,7 @@ class Handler:
                 "document": known.model_copy(
                     update={
                         "version": document.version,
-                        "content_type": document.content_type,
+                        "type": documents.type_of(known.key, document.content_type),
                         "bytes": len(document.content),
                     }
                 ),

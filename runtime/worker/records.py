@@ -22,7 +22,7 @@ class DocumentFacts(Frozen):
     bucket: str
     key: str
     version: str
-    content_type: str = ""
+    type: str = ""
     bytes: int = 0
 
 

@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help local test quick lint fmt bench clean ci
+
+RUN := tools/uv run --frozen
+DOCUMENTS ?=
+MODEL ?=
+LOCAL = $(if $(DOCUMENTS),--documents "$(DOCUMENTS)") $(if $(MODEL),--model "$(MODEL)") $(if $(V),--verbose)
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+local: ## answer documents on this machine: DOCUMENTS=folder MODEL=name V=1
+	@$(RUN) ollama-eks local $(LOCAL)
+
+test: ## unit, graph and worker tests, with a real Ollama (built once)
+	$(RUN) pytest tests/unit tests/graph tests/worker
+
+quick: ## unit and graph tests: nothing to build, under a minute
+	$(RUN) pytest tests/unit tests/graph
+
+lint: ## ruff and pyright
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) pyright
+
+fmt: ## format the code
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+bench: ## measure (nothing is asserted)
+	$(RUN) python -m bench.store_hit
+
+clean: ## remove local runs, models and caches of this checkout
+	rm -rf .local .pytest_cache .ruff_cache .hypothesis
+
+ci: lint ## what CI runs: lint, then every tier in one call
+	$(RUN) pytest
