@@ -31,6 +31,8 @@ from runtime.worker.records import (
 from runtime.worker.results import MISSING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.ollama.client import Ollama
     from runtime.spec import TaskSpec
     from runtime.worker.aws import Aws
@@ -82,8 +84,9 @@ class Handler:
             document = await documents.fetch(self._aws.s3, reference, self._task.max_document_bytes)
             record = self._fetched(record, document)
             key, job = reference.key, record.job
-            if (winner := await self._results.find(key, job)) is not None:
-                await self._finish(message, record, winner["attempt"])
+            winner = await self._results.find(key, job)
+            if winner is not None:
+                await self._finish(message, record, winner)
                 return
             if message.receives > 1:
                 earlier = await self._results.attempts(key, job)
@@ -97,7 +100,7 @@ class Handler:
                 log.info("another attempt was first", job=job)
                 found = await self._results.find(key, job)
                 await self._results.write(_ended(record, "lost", result=None))
-                await self._finish(message, record, (found or {}).get("attempt", ""))
+                await self._finish(message, record, found or {})
         except Failure as failure:
             await self._fail(message, record, failure, earlier)
         except asyncio.CancelledError:
@@ -162,9 +165,9 @@ class Handler:
             tokens=record.tokens.model_dump() if record.tokens else None,
         )
 
-    async def _finish(self, message: Message, ours: Record, attempt: str) -> None:
-        """Does what the attempt whose result is there may have left undone."""
-        key, job = ours.document.key, ours.job
+    async def _finish(self, message: Message, ours: Record, winner: Mapping[str, str]) -> None:
+        """Does what the attempt whose result is there, with this metadata, may have left undone."""
+        key, job, attempt = ours.document.key, ours.job, winner.get("attempt", "")
         try:
             theirs = await self._results.read(key, job, attempt)
         except AwsFailure as error:

@@ -40,7 +40,7 @@ class Hold:
         try:
             await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # Heartbeats first go on, while what is cancelled hands its message back.
+            # Heartbeats go on while what is cancelled hands its message back.
             if not working.done():
                 working.cancel()
                 await asyncio.wait({working})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 MISSING = frozenset({"404", "NoSuchKey"})
 EXISTS = frozenset({"PreconditionFailed", "412"})
+CONFLICT = "ConditionalRequestConflict"
+"""S3's answer, a 409, while another conditional write of the same key is under way: to be tried again."""
+
+CONFLICT_PAUSES_SECONDS = (0.1, 0.3, 1.0, 3.0, 3.0)
 
 EVENT_SOURCE = "ollama-eks"
 EVENT_TYPE = "Document Answered"
@@ -42,22 +47,27 @@ class Results:
 
     async def put(self, key: str, job: str, text: str, attempt: str) -> bool:
         """Puts a result, the commit point: false where another attempt's result is there already."""
-        try:
-            await call(
-                self._s3.put_object,
-                Bucket=self._bucket,
-                Key=keys.result_key(key, job),
-                Body=text.encode(),
-                ContentType="text/plain; charset=utf-8",
-                Metadata={"job": job, "attempt": attempt},
-                # Of any number of attempts exactly one is stored (S3 user guide, "conditional writes").
-                IfNoneMatch="*",
-            )
-        except AwsFailure as error:
-            if error.code in EXISTS:
-                return False
-            raise
-        return True
+        for pause_seconds in CONFLICT_PAUSES_SECONDS:
+            try:
+                await call(
+                    self._s3.put_object,
+                    Bucket=self._bucket,
+                    Key=keys.result_key(key, job),
+                    Body=text.encode(),
+                    ContentType="text/plain; charset=utf-8",
+                    Metadata={"job": job, "attempt": attempt},
+                    # Of any number of attempts exactly one is stored (S3 user guide, "conditional writes").
+                    IfNoneMatch="*",
+                )
+            except AwsFailure as error:
+                if error.code in EXISTS:
+                    return False
+                if error.code != CONFLICT:
+                    raise
+                await asyncio.sleep(pause_seconds)
+            else:
+                return True
+        raise TransientFailure("aws_error", "put_object: other writes of this result keep getting in the way")
 
     async def write(self, record: Record) -> None:
         """Puts an attempt's record, over its earlier state."""

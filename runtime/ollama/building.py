@@ -1,0 +1,153 @@
+"""Makes a server's model directory hold a model: pulls it from a registry, or builds it from a Modelfile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from runtime.command import CommandError
+from runtime.ollama import blobs, modelfile
+from runtime.ollama.model_name import ModelName
+from runtime.ollama.progress import Progress
+from runtime.spec import ModelSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import httpx
+
+    from runtime.spec import ModelSpec
+
+# The registry has answered and would answer the same again, but for 408 and 429, which ask for patience.
+_REFUSED = re.compile(r"pull model manifest: (unauthorized|4(?!08|29)\d\d:)")
+_NOT_FOUND = "pull model manifest: file does not exist"
+_NO_SPACE = "no space left on device"
+
+
+class ServerError(Exception):
+    """An error line of the server, in its own words."""
+
+
+class Step(BaseModel):
+    """One line of the server's answer. An error may come as a line of its own, under HTTP 200."""
+
+    status: str = ""
+    digest: str = ""
+    total: int = 0
+    completed: int = 0
+    error: str | None = None
+
+
+@dataclass(kw_only=True)
+class Builder:
+    """Has one server pull and build.
+
+    Attributes:
+        server: its client, without time limits: the server is silent for minutes while it hashes 40 GB, so
+            that stalls have to be told from the lines of its answer.
+        models: the directory of that server.
+        stall_seconds: how long a registry may send nothing.
+    """
+
+    server: httpx.AsyncClient
+    models: Path
+    stall_seconds: float
+    progress: Progress = field(default_factory=Progress)
+
+    async def make(self, spec: ModelSpec) -> None:
+        """Makes the directory hold `spec.reference`.
+
+        Raises:
+            CommandError: `os.EX_DATAERR` if the source is wrong, `os.EX_UNAVAILABLE` if a later try may do.
+            httpx.TransportError: the server has gone.
+        """
+        if spec.source.pull_name is not None:
+            await self._pull(spec.source.pull_name, plain_http=spec.source.plain_http)
+            return
+        try:
+            recipe = modelfile.parse(spec.source.modelfile_text)
+        except modelfile.ModelfileError as error:
+            raise CommandError(str(error), os.EX_DATAERR) from error
+        if recipe.from_file:
+            origin = {"files": {"model.gguf": blobs.adopt(recipe.base, self.models, self.progress)}}
+        else:
+            base = ModelSource.model_validate({"from": recipe.base})
+            await self._pull(str(base.pull_name), plain_http=base.plain_http)
+            origin = {"from": base.pull_name}
+        try:
+            await self._follow("/api/create", recipe.create_request(spec.reference, origin))
+        except ServerError as error:
+            code = os.EX_UNAVAILABLE if _NO_SPACE in str(error) else os.EX_DATAERR
+            sentence = f"Ollama cannot build the model: {error}"
+            raise CommandError(sentence, code) from error
+
+    async def _pull(self, name: str, *, plain_http: bool) -> None:
+        try:
+            registry = ModelName.parse(name).host
+        except ValueError as error:
+            raise CommandError(str(error), os.EX_DATAERR) from error
+        body = {"model": name, "insecure": plain_http}
+        try:
+            await self._follow("/api/pull", body, stall_seconds=self.stall_seconds)
+        except TimeoutError as error:
+            sentence = (
+                f"registry {registry} has sent nothing of model {name} for {self.stall_seconds:g} s: "
+                "see that it can be reached from here, then run this again"
+            )
+            raise CommandError(sentence, os.EX_UNAVAILABLE) from error
+        except ServerError as error:
+            text, code = str(error), os.EX_DATAERR
+            if text == _NOT_FOUND:
+                sentence = f"registry {registry} has no model {name}: correct the name or the tag"
+            elif _REFUSED.match(text):
+                sentence = f"registry {registry} refuses model {name}: {text}"
+            else:
+                code = os.EX_UNAVAILABLE
+                sentence = f"model {name} cannot be had from registry {registry} now: {text}"
+            raise CommandError(sentence, code) from error
+
+    async def _follow(
+        self, path: str, body: Mapping[str, object], *, stall_seconds: float | None = None
+    ) -> None:
+        """Sends one request and follows its lines to `success`, without which HTTP 200 proves nothing.
+
+        Raises:
+            ServerError: an error line, or an end without `success`.
+            TimeoutError: a registry was asked and nothing has moved for `stall_seconds`.
+        """
+        furthest: dict[str, int] = {}
+        step = Step()
+        async with (
+            asyncio.timeout(stall_seconds) as silence,
+            self.server.stream("POST", path, json=body) as response,
+        ):
+            async for line in response.aiter_lines():
+                step = Step.model_validate_json(line)
+                if step.error is not None:
+                    raise ServerError(step.error)
+                self.progress(step.status, step.completed, step.total)
+                if stall_seconds is None or not step.status.startswith("pulling"):
+                    silence.reschedule(None)
+                elif _moved(step, furthest):
+                    silence.reschedule(asyncio.get_running_loop().time() + stall_seconds)
+        if step.status != "success":
+            msg = f"its answer ended with {step.status!r} instead of success"
+            raise ServerError(msg)
+
+
+def _moved(step: Step, furthest: dict[str, int]) -> bool:
+    """Whether a pull has come further than ever before. The server repeats its line 16 times a second.
+
+    A download that is whole counts: its file is being closed, which may take long. Trying again does not.
+    """
+    if step.completed == step.total > 0:
+        return True
+    before = furthest.get(step.status, -1)
+    furthest[step.status] = max(before, step.completed)
+    return step.completed > before

@@ -1,0 +1,223 @@
+"""What a Modelfile's text means, and what is said when it means nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from runtime.ollama import modelfile
+from runtime.ollama.modelfile import Message, Modelfile, ModelfileError
+
+if TYPE_CHECKING:
+    from runtime.ollama.parameters import Parameter
+
+EXAMPLE = '''\
+# A comment, and a blank line.
+
+from llama3.2:1b
+  PARAMETER temperature 0.25
+parameter num_ctx 4096
+PARAMETER use_mmap false
+PARAMETER stop <|end|>
+PARAMETER stop "  two blanks before"
+PARAMETER temperature 0.5
+TEMPLATE """{{ if .System }}{{ .System }}
+{{ end }}{{ .Prompt }} # no comment"""
+SYSTEM "You answer with JSON: {"a": 1}"
+LICENSE first
+LICENSE """
+second, "quoted"
+"""
+MESSAGE user Hello: you
+MESSAGE assistant """Hi
+there"""
+'''
+
+
+def test_every_supported_command_has_its_place_in_the_create_request() -> None:
+    """The request says exactly what the text says; later values win, stops, licenses and messages add up."""
+    request = modelfile.parse(EXAMPLE).create_request("m", {"from": "llama3.2:1b"})
+    assert json.loads(json.dumps(request)) == {
+        "model": "m",
+        "from": "llama3.2:1b",
+        "template": "{{ if .System }}{{ .System }}\n{{ end }}{{ .Prompt }} # no comment",
+        "system": 'You answer with JSON: {"a": 1}',
+        "license": ["first", '\nsecond, "quoted"\n'],
+        "parameters": {
+            "temperature": 0.5,
+            "num_ctx": 4096,
+            "use_mmap": False,
+            "stop": ["<|end|>", "  two blanks before"],
+        },
+        "messages": [
+            {"role": "user", "content": "Hello: you"},
+            {"role": "assistant", "content": "Hi\nthere"},
+        ],
+    }
+
+
+def test_what_is_not_said_is_not_sent() -> None:
+    """A bare FROM asks for nothing but the base."""
+    assert modelfile.parse("FROM a").create_request("m", {"files": {"x": "sha256:0"}}) == {
+        "model": "m",
+        "files": {"x": "sha256:0"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("base", "from_file"),
+    [
+        ("llama3.2", False),
+        ("library/llama3.2:1b-instruct", False),
+        ("http://10.0.0.5:5000/library/tiny:latest", False),
+        ("s3://bucket/a folder/model.gguf", True),
+        ("/data/model.gguf", True),
+    ],
+)
+def test_from_takes_names_objects_and_paths(base: str, *, from_file: bool) -> None:
+    """The base stays as written and says whether it is a file."""
+    parsed = modelfile.parse(f'FROM "{base}"\r\n')
+    assert (parsed.base, parsed.from_file) == (base, from_file)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("num_gpu -1", -1),
+        ("seed +7", 7),
+        ("top_p .5", 0.5),
+        ("temperature 1e-2", 0.01),
+        ("use_mmap T", True),
+        ("stop true", ("true",)),
+        ('stop "a "quoted" word"', ('a "quoted" word',)),
+        ("stop  two blanks", ("two blanks",)),
+    ],
+)
+def test_parameters_have_the_type_that_the_server_expects(text: str, value: Parameter) -> None:
+    """Numbers, booleans and the list of stops are typed; the server refuses texts in their place."""
+    (parsed,) = modelfile.parse(f"FROM a\nPARAMETER {text}\n").parameters.values()
+    assert (parsed, type(parsed)) == (value, type(value))
+
+
+SUPPORTED = "is not supported here or lacks a value: take FROM, PARAMETER, TEMPLATE, SYSTEM, LICENSE, MESSAGE"
+
+FILES = ", or s3://bucket/key.gguf, or the absolute path of a GGUF file"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("", 1, "there is no FROM in it: say what the model is built from"),
+        ("FROM a\nADAPTER /x.gguf\n", 2, f"'ADAPTER' {SUPPORTED}"),
+        ("FROM a\nrequires 0.14\n", 2, f"'REQUIRES' {SUPPORTED}"),
+        ("FROM a\n\n# c\nRENDERER x", 4, f"'RENDERER' {SUPPORTED}"),
+        ("FROM a\r\nPARSER x", 2, f"'PARSER' {SUPPORTED}"),
+        ("FROM\na", 1, f"'FROM' {SUPPORTED}"),
+        ("FROM a\nFROM b", 2, "a second FROM, after `FROM a`: keep one"),
+        (
+            "FROM ./model.gguf",
+            1,
+            f"'./model.gguf' is no model name: write [host[:port]/][namespace/]model[:tag]{FILES}",
+        ),
+        (
+            "FROM big:120b-cloud",
+            1,
+            f"'big:120b-cloud' asks for a hosted model by its tag: name one that can be downloaded{FILES}",
+        ),
+        ("FROM a\nMESSAGE tool x", 2, "'tool' is no role: take system, user, assistant"),
+        ("FROM a\nMESSAGE user\n", 2, "'MESSAGE user' is not complete: write it like `MESSAGE user Hello`"),
+        (
+            "FROM a\nPARAMETER stop",
+            2,
+            "'PARAMETER stop' is not complete: write it like `PARAMETER stop </s>`",
+        ),
+        ("FROM a\nPARAMETER top_k 1.5", 2, "parameter top_k takes one integer, not '1.5'"),
+        (
+            "FROM a\nPARAMETER seed 9223372036854775808",
+            2,
+            "parameter seed takes one integer, not '9223372036854775808'",
+        ),
+        ("FROM a\nPARAMETER top_p 1e39", 2, "parameter top_p takes one number, not '1e39'"),
+        ("FROM a\nPARAMETER min_p nan", 2, "parameter min_p takes one number, not 'nan'"),
+        ("FROM a\nPARAMETER use_mmap yes", 2, "parameter use_mmap takes one boolean, not 'yes'"),
+        (
+            'FROM a\nSYSTEM """never\nclosed"\n',
+            2,
+            "the quote that opens after SYSTEM is closed at no line's end",
+        ),
+    ],
+)
+def test_an_error_names_the_line_what_is_there_and_what_would_be_right(
+    text: str, line: int, problem: str
+) -> None:
+    """One sentence for each mistake, with the number of the line that it starts on."""
+    with pytest.raises(ModelfileError) as caught:
+        modelfile.parse(text)
+    assert (caught.value.line, str(caught.value)) == (line, f"Modelfile, line {line}: {problem}")
+
+
+def test_a_parameter_that_the_server_does_not_know_is_an_error_with_the_known_ones() -> None:
+    """A retired parameter is not dropped in silence: the author learns what there is."""
+    with pytest.raises(
+        ModelfileError, match=r"line 2: .* no parameter 'mirostat': take one of .* num_ctx, .* use_mmap$"
+    ):
+        modelfile.parse("FROM a\nPARAMETER mirostat 1")
+
+
+texts = st.text(st.one_of(st.sampled_from('"\r\n #\t{}'), st.characters(codec="utf-8")))
+
+
+def _ends_early(value: str, quote: str) -> bool:
+    """Whether a line of the quoted value would close it: the grammar has no escapes."""
+    text = quote + value
+    ends = (at for at, character in enumerate(text) if character in "\r\n")
+    return any(
+        len(head) >= 2 * len(quote) and head.endswith(quote) for head in (text[:at].strip() for at in ends)
+    )
+
+
+@given(value=texts, role=st.sampled_from(modelfile.ROLES))
+def test_triple_quotes_carry_every_value_that_no_line_of_it_closes(value: str, role: str) -> None:
+    """Quotes, line ends, blanks, braces and every other character come out as they went in."""
+    assume(not _ends_early(value, '"""'))
+    quoted = f'"""{value}"""'
+    text = f"FROM a\nSYSTEM {quoted}\nPARAMETER stop {quoted}\nMESSAGE {role} {quoted}\nLICENSE {quoted}"
+    assert modelfile.parse(text) == Modelfile(
+        base="a",
+        template=None,
+        system=value,
+        licenses=(value,),
+        parameters={"stop": (value,)},
+        messages=(Message(role, value),),
+    )
+
+
+@given(value=texts)
+def test_single_quotes_carry_every_value_that_does_not_look_like_triple_ones(value: str) -> None:
+    """The same for one quote at each side, with quotes inside."""
+    assume(not f'"{value}"'.startswith('"""') and not _ends_early(value, '"'))
+    assert modelfile.parse(f'TEMPLATE "{value}"\nFROM a').template == value
+
+
+@given(value=texts)
+def test_a_bare_value_loses_only_the_blanks_around_it(value: str) -> None:
+    """Without quotes a value is its line."""
+    assume(not value.strip().startswith('"') and not set("\r\n") & set(value))
+    assert modelfile.parse(f"FROM a\nSYSTEM {value}\n").system == value.strip()
+
+
+commands = st.sampled_from([*modelfile.COMMANDS, "from", "ADAPTER"])
+fragments = st.sampled_from(["stop", "seed", "user", "a", "1", "-", "s3://", "/", "#", "\ufeff", "\x00"])
+separators = st.sampled_from([" ", "\t", "\n", "\r\n", '"', '"""'])
+
+
+@given(text=st.lists(st.one_of(commands, fragments, separators, st.text(max_size=3))).map("".join))
+def test_any_text_is_parsed_or_refused_with_the_one_error(text: str) -> None:
+    """Nothing but ModelfileError comes out of text that makes no sense."""
+    with contextlib.suppress(ModelfileError):
+        modelfile.parse(text)
