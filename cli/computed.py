@@ -104,8 +104,6 @@ COMPUTED: dict[str, Row] = {
 }
 
 INVOKES: dict[str, dict[str, Any]] = {
-    "aws:cloudwatch/getEventBus:getEventBus": {
-        "arn": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
-    },
+    "aws:cloudwatch/getEventBus:getEventBus": {"arn": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"},
     "aws:index/getPartition:getPartition": {"partition": "aws"},
 }

@@ -144,8 +144,9 @@ def test_a_message_stays_hidden_for_as_long_as_its_document_takes(rig: Rig, olla
     queue = sqs_backends[ACCOUNT][REGION].queues[rig.task.queue_url.rpartition("/")[2]]
     (message,) = queue._messages  # noqa: SLF001  moto shows this nowhere else
     first = message.visible_at
-    longer = first + rig.task.visibility_seconds * 1000
+    longer = first + 2 * rig.task.visibility_seconds * 1000
     eventually(lambda: message.visible_at > longer)
+    assert message.approximate_receive_count == 1
     release.set()
     eventually(rig.is_empty)
 
