@@ -20,10 +20,6 @@ SUFFIX = "graph"
 """Stands for the random suffix of a provider's automatic name."""
 
 
-def _arn(service: str, path: str) -> Row:
-    return lambda name, _: {"arn": f"arn:aws:{service}:{REGION}:{ACCOUNT}:{path}{name}"}
-
-
 def _nothing(_name: str, _inputs: Inputs) -> dict[str, Any]:
     return {}
 

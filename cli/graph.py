@@ -9,6 +9,7 @@ nothing of one evaluation reaches the next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import runpy
@@ -26,7 +27,7 @@ from pulumi.runtime.stack import run_pulumi_func
 from cli.computed import COMPUTED, INVOKES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
 ROOT = Path(__file__).parent.parent
 PROJECT = "ollama-eks"
@@ -126,19 +127,27 @@ def _run(stack: str, values: dict[str, Any]) -> Graph:
         {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
     )
     recorder = _Recorder(_Answers())
+    with _loop_of_this_thread() as loop:
+        try:
+            mocks.set_mocks(recorder.mocks, project=PROJECT, stack=stack, monitor=recorder)
+            loop.run_until_complete(run_pulumi_func(_program))
+            root: Any = get_root_resource()
+            exports = loop.run_until_complete(pulumi.Output.from_input(root.outputs).future())
+        except pulumi.RunError as error:
+            raise GraphError(str(error)) from error
+    return Graph(dict(sorted(recorder.graph.items())), dict(exports or {}))
+
+
+@contextlib.contextmanager
+def _loop_of_this_thread() -> Generator[asyncio.AbstractEventLoop]:
+    """An event loop for what the SDK does in this thread; left alone, it makes loops and closes none."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        mocks.set_mocks(recorder.mocks, project=PROJECT, stack=stack, monitor=recorder)
-        loop.run_until_complete(run_pulumi_func(_program))
-        root: Any = get_root_resource()
-        exports = loop.run_until_complete(pulumi.Output.from_input(root.outputs).future())
-    except pulumi.RunError as error:
-        raise GraphError(str(error)) from error
+        yield loop
     finally:
         loop.close()
         asyncio.set_event_loop(None)
-    return Graph(dict(sorted(recorder.graph.items())), dict(exports or {}))
 
 
 def _program() -> None:
@@ -169,8 +178,13 @@ class _Recorder(mocks.MockMonitor):
         super().__init__(answers)
         self.graph: dict[str, Resource] = {}
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: ANN401, N802  a gRPC method
-        response: Any = super().RegisterResource(request)
+    def Invoke(self, request: Any) -> Any:  # noqa: ANN401, N802  a gRPC method
+        with _loop_of_this_thread():
+            return super().Invoke(request)
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: ANN401, N802  likewise
+        with _loop_of_this_thread():
+            response: Any = super().RegisterResource(request)
         if request.type == "pulumi:pulumi:Stack":
             return response
         state = self.resources[response.urn].state

@@ -159,7 +159,7 @@ class TaskSpec(Frozen):
     time_limit_seconds: int = Field(default=600, gt=0, lt=MAX_VISIBILITY_SECONDS)
     attempts: int = Field(default=3, ge=1, description="tries of a document that met transient errors")
     visibility_seconds: int = Field(default=300, ge=3, description="extended every third of it")
-    poll_seconds: int = Field(default=5, ge=0, le=20, description="one long poll; short, for a quick drain")
+    poll_seconds: int = Field(default=1, ge=1, le=20, description="one long poll; short, for a quick drain")
     grace_seconds: int = Field(default=660, gt=0, description="from SIGTERM to SIGKILL")
     max_document_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
     health_port: int = Field(default=8080, ge=0)

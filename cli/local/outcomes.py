@@ -79,33 +79,36 @@ def collect(s3: S3Client, task: TaskSpec, count: int, healthy: Callable[[], None
         LocalError: nothing ended for longer than a document may take.
     """
     seen: set[str] = set()
+    read: set[str] = set()
     patience = task.time_limit_seconds * task.attempts + 60
     last = time.monotonic()
     while len(seen) < count:
-        for record in _records(s3, task, seen):
-            seen.add(record.document.key)
+        for record in _final_records(s3, task, read):
             last = time.monotonic()
-            yield Outcome(
-                document=record.document.key.removeprefix(f"{task.name}/"),
-                record=record,
-                answer=_answer(s3, record),
-            )
+            if record.document.key not in seen:
+                seen.add(record.document.key)
+                name = record.document.key.removeprefix(f"{task.name}/")
+                yield Outcome(name, record, _answer(s3, record))
         healthy()
         if time.monotonic() - last > patience:
             raise LocalError(f"no document ended within {patience} seconds; {count - len(seen)} are left")
         time.sleep(POLL_SECONDS)
 
 
-def _records(s3: S3Client, task: TaskSpec, seen: set[str]) -> Iterator[Record]:
-    """Final records of documents that were not seen yet."""
+def _final_records(s3: S3Client, task: TaskSpec, read: set[str]) -> Iterator[Record]:
+    """Records of attempts that ended a document; the keys of all that were given are kept in `read`."""
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=task.results_bucket, Prefix=f"records/{task.name}/"
     )
     for page in pages:
         for entry in page.get("Contents", []):
-            body = s3.get_object(Bucket=task.results_bucket, Key=entry.get("Key", ""))["Body"].read()
+            key = entry.get("Key", "")
+            if key in read:
+                continue
+            body = s3.get_object(Bucket=task.results_bucket, Key=key)["Body"].read()
             record = Record.model_validate_json(body)
-            if record.outcome in FINAL and record.document.key not in seen:
+            if record.outcome in FINAL:
+                read.add(key)
                 yield record
 
 

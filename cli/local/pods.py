@@ -149,9 +149,9 @@ def _labels(workload: Resource) -> dict[str, str]:
 def _error_line(log: Path) -> str:
     """The last error that a command of ours logged, empty if there is none."""
     for line in reversed(log.read_text(errors="replace").splitlines()):
-        with contextlib.suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and entry.get("level") == "error":
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            entry: Any = json.loads(line)
+            if entry["level"] == "error":
                 return str(entry["event"])
     return ""
 

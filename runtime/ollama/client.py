@@ -15,8 +15,9 @@ class Ollama:
 
     def __init__(self, host: str) -> None:
         """Connects to `address:port`, the form of OLLAMA_HOST."""
-        # No time limit of its own: loads and answers take as long as the caller allows.
-        self._http = httpx.AsyncClient(base_url=f"http://{host}", timeout=None)  # noqa: S113
+        # No time limit of its own: loads and answers take as long as the caller allows. And never by a
+        # proxy of the environment: the server is on loopback.
+        self._http = httpx.AsyncClient(base_url=f"http://{host}", timeout=None, trust_env=False)  # noqa: S113
 
     async def load(self, model: str, options: dict[str, object]) -> None:
         """Loads a model with exactly the options that requests will send; others would load it again."""

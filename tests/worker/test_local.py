@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("local")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def local(home: Path, ollama_binary: Path) -> Local:
     """Runs `ollama-eks local` with the pinned server to its end."""
 
@@ -53,11 +53,17 @@ def local(home: Path, ollama_binary: Path) -> Local:
     return start
 
 
-def test_every_example_gets_a_result_and_a_record_with_the_servers_counts(local: Local, home: Path) -> None:
-    """The examples cover all seven types; each ends as plain files with tokens that the server counted."""
+@pytest.fixture(scope="session")
+def examples(local: Local, home: Path) -> Path:
+    """The folder of a first run, over the example documents."""
     done = local()
     assert done.returncode == 0, done.stdout + done.stderr
-    records = _records(home)
+    return _latest(home)
+
+
+def test_every_example_gets_a_result_and_a_record_with_the_servers_counts(examples: Path) -> None:
+    """The examples cover all seven types; each ends as plain files with tokens that the server counted."""
+    records = _records(examples)
     assert records.keys() == {path.relative_to(run.DOCUMENTS).as_posix() for path in EXAMPLES}
     assert {record["document"]["type"] for record in records.values()} == set(get_args(DocumentType))
     for name, record in records.items():
@@ -65,12 +71,12 @@ def test_every_example_gets_a_result_and_a_record_with_the_servers_counts(local:
         # One token a byte with this model, and the prompt and the template around the document.
         assert path.stat().st_size < record["tokens"]["prompt"] < path.stat().st_size + 60, name
         assert record["tokens"]["answer"] > 0
-        assert (_latest(home) / "results" / "summarize" / f"{name}.txt").read_text().strip()
+        assert (examples / "results" / "summarize" / f"{name}.txt").read_text().strip()
 
 
+@pytest.mark.usefixtures("examples")
 def test_a_second_run_builds_nothing_and_serving_changes_no_model(local: Local, home: Path) -> None:
     """The model directory is byte for byte, and time for time, what it was before it was served."""
-    local()
     before = _fingerprint(home / "models")
     done = local()
     assert done.returncode == 0
@@ -92,7 +98,7 @@ def test_awkward_documents_end_as_designed(local: Local, home: Path, tmp_path: P
         (tmp_path / name).write_bytes(content)
     done = local("--documents", tmp_path)
     assert done.returncode == 1
-    records = _records(home)
+    records = _records(_latest(home))
     assert {name: record.get("failure", {}).get("reason") for name, record in records.items()} == {
         "my file+1.csv": None,
         "ünï/ünï.txt": None,
@@ -195,9 +201,9 @@ def _latest(home: Path) -> Path:
     return max((home / "runs").iterdir(), key=lambda folder: folder.stat().st_mtime)
 
 
-def _records(home: Path) -> dict[str, Any]:
-    """The records of the latest run by document."""
-    folder = _latest(home) / "records" / "summarize"
+def _records(run_folder: Path) -> dict[str, Any]:
+    """The records of a run by document."""
+    folder = run_folder / "records" / "summarize"
     return {
         path.relative_to(folder).as_posix().removesuffix(".json"): json.loads(path.read_text())
         for path in folder.rglob("*.json")
