@@ -151,7 +151,9 @@ def provisioning_pod(  # noqa: PLR0913  each is said by name
                 name="provision",
                 image=image,
                 command=["ollama-eks-provision", f"{CONFIG_DIR}/model.json"],
-                env=_environment({"OLLAMA_HOST": OLLAMA_HOST, "HOME": HOME_DIR, "AWS_DEFAULT_REGION": region}),
+                env=_environment(
+                    {"OLLAMA_HOST": OLLAMA_HOST, "HOME": HOME_DIR, "AWS_DEFAULT_REGION": region}
+                ),
                 resources=core.ResourceRequirementsArgs(
                     requests={"cpu": "500m", "memory": "1Gi"}, limits={"memory": "4Gi"}
                 ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import textwrap
 from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel
@@ -14,6 +13,10 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
+
+
+SHOWN_CHARACTERS = 60
+"""Of the value given; enough to find it in the file."""
 
 
 class SettingsError(Exception):
@@ -37,32 +40,40 @@ def did_you_mean(given: str, known: Sequence[str]) -> str:
 
 
 def _problem(error: ErrorDetails, root: type[BaseModel]) -> str:
-    location = error["loc"]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    path, known = _locate(error["loc"], root)
     match error["type"]:
         case "missing":
             return f"{path}: is required"
         case "extra_forbidden":
-            return f"{path}: is not a key{did_you_mean(str(location[-1]), _keys(root, location[:-1]))}"
+            return f"{path}: is not a key{did_you_mean(str(error['loc'][-1]), known)}"
         case "value_error":
             reason = error["msg"].removeprefix("Value error, ")
         case _:
             reason = error["msg"][0].lower() + error["msg"][1:]
     given = json.dumps(error["input"], default=str, ensure_ascii=False)
-    return f"{path}: given {textwrap.shorten(given, 60, placeholder=' ...')}: {reason}"
+    shown = given if len(given) <= SHOWN_CHARACTERS else f"{given[:SHOWN_CHARACTERS]} ..."
+    return f"{path}: given {shown}: {reason}"
 
 
-def _keys(root: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """The keys that the part of the config at this path knows."""
-    for part in path:
-        if isinstance(part, str):
-            root = next(
-                _part(field.annotation) for field in root.model_fields.values() if part == field.alias
-            )
-    return [field.alias or name for name, field in root.model_fields.items()]
+def _locate(location: Sequence[str | int], root: type[BaseModel]) -> tuple[str, list[str]]:
+    """A place as the stack file writes it, and the keys that are known there."""
+    path, section, inner = "", root, root
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+            continue
+        section = inner
+        # Pydantic names a field by its key, but a default by its own name.
+        named = {part: field for name, field in section.model_fields.items() if part in (name, field.alias)}
+        path += f".{named[part].alias or part}" if named else f".{part}"
+        inner = _part(named[part].annotation) if named else section
+    keys = [field.alias or name for name, field in section.model_fields.items()]
+    return path.lstrip("."), keys
 
 
 def _part(annotation: object) -> type[BaseModel]:
-    """The model type in an annotation such as `Part` or `tuple[Part, ...]`."""
+    """The model type in an annotation such as `Part` or `tuple[Part, ...]`; without one, a part of nothing."""
     candidates = (annotation, *get_args(annotation))
-    return next(kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return next(
+        (kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), BaseModel
+    )

@@ -44,13 +44,11 @@ NODE_MEMORY_SHARE = 0.8
 class Setting(BaseModel):
     """A part of the config: camelCase in the stack file, frozen, and no key but its own."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="forbid")
 
 
 def _seconds(value: object) -> object:
-    """`90s`, `10m` or `2h` as seconds; a number is one that has been read before."""
-    if isinstance(value, int):
-        return value
+    """`90s`, `10m` or `2h` as seconds."""
     found = re.fullmatch(r"(\d+)(s|m|h)", value) if isinstance(value, str) else None
     seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
     if not 0 < seconds < MAX_VISIBILITY_SECONDS:
@@ -114,7 +112,7 @@ class Model(Setting):
     modelfile: str | None = Field(default=None, min_length=1, validate_default=True)
     prompt: str = ""
     options: Options = Options()
-    accepts: tuple[DocumentType, ...] = Field(default=get_args(DocumentType), min_length=1)
+    accepts: tuple[DocumentType, ...] = get_args(DocumentType)
     time_limit: Annotated[int, BeforeValidator(_seconds)] = 600
     attempts: int = Field(default=3, ge=1, le=20)
     parallel: int = Field(default=1, ge=1, le=64)
@@ -133,6 +131,13 @@ class Model(Setting):
         if info.context and info.context["names"][name] > 1:
             raise ValueError("is given to more than one model; each needs its own")
         return name
+
+    @field_validator("accepts")
+    @classmethod
+    def _some_type(cls, accepts: tuple[DocumentType, ...]) -> tuple[DocumentType, ...]:
+        if not accepts:
+            raise ValueError("must list at least one type")
+        return accepts
 
     @field_validator("modelfile")
     @classmethod
@@ -167,7 +172,7 @@ class Settings(Setting):
 
     image: str = Field(min_length=1)
     instance_type: str = "g6.2xlarge"
-    gpu_count: int = Field(default=1, ge=0)
+    gpu_count: int = Field(default=1, ge=0, validate_default=True)
     max_instances: int = Field(default=5, ge=0, le=1000)
     capacity_type: Literal["on-demand", "spot"] = "on-demand"
     network: Network = Network()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from runtime.worker.failures import DocumentFailure, ServerFailure, TransientFailure
 
@@ -39,6 +40,20 @@ class Answer:
     answer_seconds: float
 
 
+class _Reply(BaseModel):
+    """What the server says to `/api/generate`, error or not; durations are nanoseconds."""
+
+    error: str = ""
+    response: str = ""
+    done: bool = False
+    done_reason: str = ""
+    prompt_eval_count: int = 0
+    eval_count: int = 0
+    load_duration: int = 0
+    prompt_eval_duration: int = 0
+    eval_duration: int = 0
+
+
 async def ask(ollama: Ollama, task: TaskSpec, text: str) -> Answer:
     """Puts a document to the model.
 
@@ -51,34 +66,34 @@ async def ask(ollama: Ollama, task: TaskSpec, text: str) -> Answer:
         response = await ollama.generate(
             task.model.reference, system=task.prompt, prompt=text, options=task.options.wire()
         )
-        body: dict[str, Any] = response.json()
+        reply = _Reply.model_validate_json(response.content)
     except httpx.TransportError as error:
         raise ServerFailure("server_gone", f"the model server broke off ({type(error).__name__})") from error
-    except ValueError as error:
-        raise TransientFailure("server_error", "the model server's answer is not JSON") from error
+    except ValidationError as error:
+        raise TransientFailure("server_error", "the model server's answer is no JSON of its API") from error
     if response.is_error:
-        raise _refusal(response.status_code, str(body.get("error", "")), task, text)
+        raise _refusal(response.status_code, reply.error, task, text)
     # A server that gives up on an answer says so with HTTP 200 and nothing but this.
-    if body.get("done") is not True:
+    if not reply.done:
         detail = (
             "the model server gave up on the answer (done: false), as it does when a model repeats itself"
         )
         raise TransientFailure("not_done", detail)
-    if body.get("done_reason") != "stop":
+    if reply.done_reason != "stop":
         detail = (
-            f"the answer was cut ({body.get('done_reason')}): it did not end within num_predict "
+            f"the answer was cut ({reply.done_reason}): it did not end within num_predict "
             f"{task.options.num_predict} and num_ctx {task.options.num_ctx}"
         )
         raise DocumentFailure("answer_cut", detail)
-    if not str(body.get("response", "")).strip():
+    if not reply.response.strip():
         raise DocumentFailure("empty_answer", "the model answered with nothing but white space")
     return Answer(
-        text=body["response"],
-        prompt_tokens=body.get("prompt_eval_count", 0),
-        answer_tokens=body.get("eval_count", 0),
-        load_seconds=body.get("load_duration", 0) / 1e9,
-        prompt_seconds=body.get("prompt_eval_duration", 0) / 1e9,
-        answer_seconds=body.get("eval_duration", 0) / 1e9,
+        text=reply.response,
+        prompt_tokens=reply.prompt_eval_count,
+        answer_tokens=reply.eval_count,
+        load_seconds=reply.load_duration / 1e9,
+        prompt_seconds=reply.prompt_eval_duration / 1e9,
+        answer_seconds=reply.eval_duration / 1e9,
     )
 
 

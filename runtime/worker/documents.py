@@ -82,7 +82,8 @@ def type_of(key: str, content_type: str) -> str:
     declared = content_type.partition(";")[0].strip().lower()
     if declared in get_args(DocumentType) and declared != "text/plain":
         return declared
-    return _TYPES.guess_type(key.rpartition("/")[2], strict=False)[0] or declared
+    by_name, compression = _TYPES.guess_type(key.rpartition("/")[2], strict=False)
+    return by_name if by_name and not compression else declared
 
 
 def read(document: Document, key: str, accepts: Sequence[str]) -> str:
@@ -98,11 +99,14 @@ def read(document: Document, key: str, accepts: Sequence[str]) -> str:
             f"the document is {kind or 'of unknown type'}; this model accepts {', '.join(accepts)}",
         )
     try:
-        text = document.content.decode("utf-8-sig")
+        text = document.content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise DocumentFailure(
             "undecodable", f"byte {error.start} is not UTF-8 ({error.reason}); upload the document as UTF-8"
         ) from None
+    if "\0" in text:
+        at = document.content.index(0)
+        raise DocumentFailure("undecodable", f"byte {at} is 0, as in UTF-16; upload the document as UTF-8")
     if not text.strip():
         raise DocumentFailure("empty", "there is nothing in the document but white space")
     return text

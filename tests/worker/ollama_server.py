@@ -65,7 +65,7 @@ def create(
     template: str = "{{ .Prompt }}",
     parameters: Mapping[str, object] | None = None,
 ) -> None:
-    """Create the model `name` from a GGUF file, as `ollama create` does; it runs in one thread unless `parameters` say otherwise.
+    """Create the model `name` from a GGUF file; it runs in one thread unless `parameters` say otherwise.
 
     Raises:
         httpx.HTTPStatusError: The server refused the file or the model.
