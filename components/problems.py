@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,7 @@ def did_you_mean(given: str, known: Sequence[str]) -> str:
 
 
 def _problem(error: ErrorDetails, root: type[BaseModel]) -> str:
-    path, known = _locate(error["loc"], root)
+    path, known = _locate(error, root)
     match error["type"]:
         case "missing":
             return f"{path}: is required"
@@ -55,24 +56,24 @@ def _problem(error: ErrorDetails, root: type[BaseModel]) -> str:
     return f"{path}: given {shown}: {reason}"
 
 
-def _locate(location: Sequence[str | int], root: type[BaseModel]) -> tuple[str, list[str]]:
-    """A place as the stack file writes it, and the keys that are known there."""
+def _locate(error: ErrorDetails, root: type[BaseModel]) -> tuple[str, list[str]]:
+    """A problem's place as the stack file writes it, and the keys that are known there."""
     path, section, inner = "", root, root
-    for part in location:
+    for part in error["loc"]:
         if isinstance(part, int):
             path += f"[{part}]"
             continue
         section = inner
-        # Pydantic names a field by its key, but a default by its own name.
-        named = {part: field for name, field in section.model_fields.items() if part in (name, field.alias)}
-        path += f".{named[part].alias or part}" if named else f".{part}"
-        inner = _part(named[part].annotation) if named else section
-    keys = [field.alias or name for name, field in section.model_fields.items()]
-    return path.lstrip("."), keys
+        keys = {field.alias or name: field for name, field in section.model_fields.items()}
+        # Pydantic says where a default is wrong by the field's name; what it calls unknown is as given.
+        key = part if part in keys or error["type"] == "extra_forbidden" else to_camel(part)
+        path += f".{key}"
+        inner = _part(keys[key].annotation) if key in keys else section
+    return path.lstrip("."), [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _part(annotation: object) -> type[BaseModel]:
-    """The model type in an annotation such as `Part` or `tuple[Part, ...]`; without one, a part of nothing."""
+    """The model type in an annotation such as `Part` or `tuple[Part, ...]`; for a plain value, no part."""
     candidates = (annotation, *get_args(annotation))
     return next(
         (kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), BaseModel
