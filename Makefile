@@ -12,7 +12,12 @@ help: ## list the verbs
 local: ## answer documents on this machine: DOCUMENTS=folder MODEL=name V=1
 	@$(RUN) ollama-eks local $(LOCAL)
 
-test: ## unit, graph and worker tests, with a real Ollama (built once)
+# Built here, not in a fixture: a test's time limit is no limit for a compiler.
+.PHONY: ollama
+ollama:
+	@$(RUN) python -m cli.toolchain >/dev/null
+
+test: ollama ## unit, graph and worker tests, with a real Ollama (built once)
 	$(RUN) pytest tests/unit tests/graph tests/worker
 
 quick: ## unit and graph tests: nothing to build, under a minute
@@ -33,5 +38,5 @@ bench: ## measure (nothing is asserted)
 clean: ## remove local runs, models and caches of this checkout
 	rm -rf .local .pytest_cache .ruff_cache .hypothesis
 
-ci: lint ## what CI runs: lint, then every tier in one call
+ci: lint ollama ## what CI runs: lint, then every tier in one call
 	$(RUN) pytest

@@ -32,10 +32,10 @@ def local(
 ) -> None:
     """Answer a folder of documents on this machine, through the program's own graph."""
     # Here and not above: they take seconds, and --help is to take none.
+    from cli.go_tool import ToolError  # noqa: PLC0415
     from cli.graph import GraphError  # noqa: PLC0415
     from cli.local import run  # noqa: PLC0415
     from cli.local.errors import LocalError  # noqa: PLC0415
-    from cli.toolchain import ToolError  # noqa: PLC0415
 
     given = {"documents": documents, "stack_file": stack, "home": home and home.resolve()}
     options = run.Options(

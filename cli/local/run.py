@@ -57,10 +57,13 @@ def run(options: Options) -> bool:
     graph = evaluate(options.stack_file, _changes(options))
     if options.verbose:
         report.differences((*emulator.OMITTED, *rewrites.OMITTED), rewrites.__doc__ or "")
-    ollama = toolchain.local_ollama(report.say)
-    folder = options.home / "runs" / f"{datetime.now().astimezone():%Y-%m-%dT%H-%M-%S}"
+    folder = options.home / "runs" / f"{datetime.now().astimezone():%Y-%m-%dT%H-%M-%S.%f}"
     store = options.home / "models"
     store.mkdir(parents=True, exist_ok=True)
+    # Pods call it `ollama`, whatever the file is called that was found.
+    ollama = folder / "bin" / "ollama"
+    ollama.parent.mkdir(parents=True)
+    ollama.symlink_to(toolchain.local_ollama(report.say))
 
     found: list[outcomes.Outcome] = []
     with _emulated(graph) as aws:
@@ -110,7 +113,6 @@ def _offer_tiny_model(aws: emulator.Emulator, graph: Graph, folder: Path) -> boo
     if not any(TINY_MODEL in spec.source.s3_objects for spec in specs):
         return False
     path = folder / "tiny.gguf"
-    path.parent.mkdir(parents=True, exist_ok=True)
     tiny_model.write(path)
     bucket, _, key = TINY_MODEL.removeprefix("s3://").partition("/")
     aws.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": emulator.REGION})

@@ -70,7 +70,7 @@ async def ask(ollama: Ollama, task: TaskSpec, text: str) -> Answer:
     except httpx.TransportError as error:
         raise ServerFailure("server_gone", f"the model server broke off ({type(error).__name__})") from error
     except ValidationError as error:
-        raise TransientFailure("server_error", "the model server's answer is no JSON of its API") from error
+        raise TransientFailure("server_error", "the model server's answer is not JSON of its API") from error
     if response.is_error:
         raise _refusal(response.status_code, reply.error, task, text)
     # A server that gives up on an answer says so with HTTP 200 and nothing but this.

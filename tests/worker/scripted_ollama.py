@@ -104,13 +104,13 @@ def running() -> Generator[ScriptedOllama]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as it is inherited
             pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        def handle_error(self, *_: object) -> None:
+        def handle_error(self, request: object, client_address: object) -> None:
             """A client that went away is what some tests are about."""
 
     server = Server(("127.0.0.1", 0), Handler)
