@@ -166,7 +166,7 @@ def test_each_pin_has_a_folder_of_its_own(
     pins.mkdir(parents=True)
     (pins / "go.mod").write_bytes((go_tool.PINS / "ollama/go.mod").read_bytes())
     (pins / "go.sum").write_text("other sums")
-    monkeypatch.setattr(toolchain, "PINS", pins.parent)
+    monkeypatch.setattr(go_tool, "PINS", pins.parent)
     assert toolchain.pinned_ollama(quiet) != old
     assert binaries(machine) == [SERVER, SERVER]
 
@@ -192,7 +192,7 @@ def test_an_interrupted_build_ends_go_and_leaves_no_binary(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C amid a compile kills it, and the half-written file is never taken for the server."""
-    monkeypatch.setattr(toolchain, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(go_tool, "HEARTBEAT_SECONDS", 0.05)
     pid = machine.cache.parent / "pid"
     tell = f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))"
     machine.put("go", machine.go(f"target.write_text('half'); {tell}; time.sleep(60)"))
