@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import yaml
 from pulumi.runtime import mocks, rpc
-from pulumi.runtime.settings import get_root_resource
+from pulumi.runtime.settings import SETTINGS, get_root_resource
 from pulumi.runtime.stack import run_pulumi_func
 
 from cli.computed import COMPUTED, INVOKES
@@ -126,47 +126,67 @@ def _run(stack: str, values: dict[str, Any]) -> Graph:
     pulumi.runtime.set_all_config(
         {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
     )
-    recorder = _Recorder(_Answers())
-    with _loop_of_this_thread() as loop:
+    answers = _Answers()
+    recorder = _Recorder(answers)
+    # It ends what a program that fails leaves behind: pending outputs, registrations in other threads.
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        # Of a failed registration every dependent reports the same error again.
+        runner.get_loop().set_exception_handler(lambda _loop, _context: None)
+        # The one thing that the SDK shares between contexts: what an evaluation that failed was waiting for.
+        SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]  a property of a context
         try:
-            mocks.set_mocks(recorder.mocks, project=PROJECT, stack=stack, monitor=recorder)
-            loop.run_until_complete(run_pulumi_func(_program))
-            root: Any = get_root_resource()
-            exports = loop.run_until_complete(pulumi.Output.from_input(root.outputs).future())
+            mocks.set_mocks(answers, project=PROJECT, stack=stack, monitor=recorder)
+            exports = runner.run(_program(), context=contextvars.copy_context())
         except pulumi.RunError as error:
             raise GraphError(str(error)) from error
+        finally:
+            # Whatever the program made of a missing answer, this is what is to be mended.
+            if answers.missing:
+                rows = ", ".join(sorted(answers.missing))
+                raise GraphError(f"the program uses {rows}: without a row in cli/computed.py") from None
     return Graph(dict(sorted(recorder.graph.items())), dict(exports or {}))
 
 
 @contextlib.contextmanager
-def _loop_of_this_thread() -> Generator[asyncio.AbstractEventLoop]:
+def _loop_of_this_thread() -> Generator[None]:
     """An event loop for what the SDK does in this thread; left alone, it makes loops and closes none."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        yield loop
-    finally:
-        loop.close()
-        asyncio.set_event_loop(None)
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        yield
+    asyncio.set_event_loop(None)
 
 
-def _program() -> None:
-    runpy.run_path(str(ROOT / "__main__.py"))
+async def _program() -> Any:  # noqa: ANN401  what a program exports
+    """Runs the program to its last registration, and gives back what it exports."""
+
+    def main() -> None:
+        runpy.run_path(str(ROOT / "__main__.py"))
+
+    await run_pulumi_func(main)
+    root: Any = get_root_resource()
+    return await pulumi.Output.from_input(root.outputs).future()
 
 
 class _Answers(mocks.Mocks):
-    """A provider for every type: gives back the inputs and what the table of computed outputs adds."""
+    """A provider for every type: gives back the inputs and what the table of computed outputs adds.
+
+    What has no row is noted and answered with nothing: an error in here would fail every dependent too.
+    """
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
 
     def call(self, args: mocks.MockCallArgs) -> Any:  # noqa: ANN401  the SDK takes a dict too
         if args.token not in INVOKES:
-            raise GraphError(f"the program asks {args.token}, which has no row in cli/computed.py")
-        return INVOKES[args.token]
+            self.missing.add(args.token)
+        return INVOKES.get(args.token, {})
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        if not args.custom and args.typ not in COMPUTED:
-            return "", args.inputs
         if args.typ not in COMPUTED:
-            raise GraphError(f"the program makes a {args.typ}, which has no row in cli/computed.py")
+            if args.custom:
+                self.missing.add(args.typ)
+            return "", args.inputs
         outputs = {**args.inputs, **COMPUTED[args.typ](args.name, args.inputs)}
         return outputs.pop("id", f"{args.name}-id"), outputs
 

@@ -50,4 +50,7 @@ def load() -> Stack:
 
 def _value(text: str) -> object:
     """Pulumi hands lists and maps over as JSON and everything else as plain text."""
-    return json.loads(text) if text[:1] in "[{" else text
+    try:
+        return json.loads(text) if text.startswith(("[", "{")) else text
+    except ValueError:
+        return text
