@@ -34,7 +34,10 @@ queues = {
 # Created after the nodes that their pods need; deleted before them, so that the pods can leave in peace.
 on_nodes = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[nodes])
 addons = Addons("addons", AddonsArgs(cluster=cluster, queues=tuple(queues.values())), on_nodes)
-namespaces = Namespaces("namespaces", on_nodes)
+# Created after the driver that mounts the store, and KEDA. Deleted before both: only the namespaces, and the
+# claims in them, wait until the last pod is gone.
+on_addons = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[addons])
+namespaces = Namespaces("namespaces", on_addons)
 store = ModelStore(
     "models",
     ModelStoreArgs(stack=this, network=network, cluster=cluster, namespaces=namespaces),
@@ -44,8 +47,6 @@ store = ModelStore(
 platform = Platform(
     stack=this, cluster=cluster, namespaces=namespaces, store=store, documents=documents, addons=addons
 )
-# Created after the driver that mounts the store, and KEDA; deleted before both.
-on_addons = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[addons])
 for model in models:
     queue = queues[model.name]
     ready = Model(model.name, ModelArgs(platform=platform, model=model), on_addons)

@@ -1,7 +1,8 @@
 """What a provider would answer beyond a resource's own inputs: one row for each type that the program uses.
 
-Mocks answer None for every output that is not an input. A program that reads one would go on with None, so a
-type without a row here is an error, and a row that misses an output shows as a None in somebody's input.
+Mocks answer None for every output that is not an input, and an input made of it is left out in silence. So a
+type without a row here is an error; a row that misses an output shows as an unknown in a preview, which a
+test makes of every stack.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def evaluate(stack_file: Path, changes: Mapping[str, Any] | None = None) -> Grap
     try:
         loaded: Any = yaml.safe_load(stack_file.read_text())
         values = dict(loaded["config"])
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+    except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise GraphError(f"{stack_file} is not a stack file with a `config` map: {error}") from error
     values |= {f"{PROJECT}:{key}": value for key, value in (changes or {}).items()}
     stack = stack_file.name.removeprefix("Pulumi.").removesuffix(".yaml")
@@ -145,6 +145,9 @@ def _run(stack: str, values: dict[str, Any]) -> Graph:
             if answers.missing:
                 rows = ", ".join(sorted(answers.missing))
                 raise GraphError(f"the program uses {rows}: without a row in cli/computed.py") from None
+            if answers.doubled:
+                urns = ", ".join(sorted(answers.doubled))
+                raise GraphError(f"the program registers {urns} more than once") from None
     return Graph(dict(sorted(recorder.graph.items())), dict(exports or {}))
 
 
@@ -176,6 +179,7 @@ class _Answers(mocks.Mocks):
 
     def __init__(self) -> None:
         self.missing: set[str] = set()
+        self.doubled: set[str] = set()
 
     def call(self, args: mocks.MockCallArgs) -> Any:  # noqa: ANN401  the SDK takes a dict too
         if args.token not in INVOKES:
@@ -196,6 +200,7 @@ class _Recorder(mocks.MockMonitor):
 
     def __init__(self, answers: _Answers) -> None:
         super().__init__(answers)
+        self.answers = answers
         self.graph: dict[str, Resource] = {}
 
     def Invoke(self, request: Any) -> Any:  # noqa: ANN401, N802  a gRPC method
@@ -210,6 +215,8 @@ class _Recorder(mocks.MockMonitor):
         state = self.resources[response.urn].state
         if request.type == "eks:index:Cluster":
             state = self._with_cluster(response, request, state)
+        if response.urn in self.graph:
+            self.answers.doubled.add(response.urn)
         self.graph[response.urn] = Resource(
             urn=response.urn,
             type=request.type,

@@ -37,13 +37,15 @@ def local(
     from cli.local import run  # noqa: PLC0415
     from cli.local.errors import LocalError  # noqa: PLC0415
 
-    given = {"documents": documents, "stack_file": stack, "home": home and home.resolve()}
+    given = {"documents": documents, "stack_file": stack, "home": home and home.expanduser().resolve()}
     options = run.Options(
-        model=model, verbose=verbose, **{name: path for name, path in given.items() if path is not None}
+        model=model,
+        verbose=verbose,
+        **{name: path.expanduser() for name, path in given.items() if path is not None},
     )
     try:
         good = run.run(options)
-    except (LocalError, GraphError, ToolError) as error:
+    except (LocalError, GraphError, ToolError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from cli.go_tool import GoTool, Header, Report, ToolError, built, to_stderr
-from runtime.spec import OLLAMA_VERSION
+from runtime.version import OLLAMA_VERSION
 
 VERSION_TIMEOUT_SECONDS = 10
 _OLD_OLLAMA = ("github.com/ollama/ollama@v0.9.6", "h1:HZNJmB52pMt6zLkGkkheBuXBXM5478eiSAj7GR75AMc=")

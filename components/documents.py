@@ -36,6 +36,8 @@ class Documents(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         bucket = aws.s3.Bucket(
             name,
+            # Without protection `pulumi destroy` means it: a bucket that holds something cannot be deleted.
+            force_destroy=not protect,
             opts=pulumi.ResourceOptions(parent=self, protect=protect, retain_on_delete=protect),
         )
         aws.s3.BucketPublicAccessBlock(

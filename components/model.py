@@ -84,7 +84,12 @@ class Model(pulumi.ComponentResource):
         )
         kubernetes.batch.v1.Job(
             child_name,
-            metadata={"namespace": namespace, "name": job_name},
+            metadata={
+                "namespace": namespace,
+                "name": job_name,
+                # A Job that failed stays failed: the next `up` is to make a new one, not to wait for it.
+                "annotations": {"pulumi.com/replaceUnready": "true"},
+            },
             # No time to live: a Job that vanished would be drift, and would run again at the next `up`.
             spec=kubernetes.batch.v1.JobSpecArgs(backoff_limit=4, template=template),
             opts=pulumi.ResourceOptions(

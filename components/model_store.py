@@ -9,6 +9,8 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components.namespaces import DRAINED
+
 if TYPE_CHECKING:
     from components.cluster import Cluster
     from components.namespaces import Namespaces
@@ -105,11 +107,11 @@ class ModelStore(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        mode = "ReadOnlyMany" if read_only else "ReadWriteMany"
         volume = kubernetes.core.v1.PersistentVolume(
             name,
             spec={
-                "access_modes": [mode],
+                # For the claim that cannot write too: the EFS driver knows no ReadOnlyMany.
+                "access_modes": ["ReadWriteMany"],
                 # A placeholder that Kubernetes asks for; EFS grows by itself.
                 "capacity": {"storage": "1Ti"},
                 "persistent_volume_reclaim_policy": "Retain",
@@ -126,11 +128,11 @@ class ModelStore(pulumi.ComponentResource):
             name,
             metadata={"namespace": namespace},
             spec={
-                "access_modes": [mode],
+                "access_modes": ["ReadWriteMany"],
                 "resources": {"requests": {"storage": "1Ti"}},
                 "storage_class_name": "",
                 "volume_name": volume.metadata.apply(lambda metadata: str(metadata.name)),
             },
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=DRAINED),
         )
         return claim.metadata.apply(lambda metadata: str(metadata.name))

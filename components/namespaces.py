@@ -7,6 +7,9 @@ import pulumi_kubernetes as kubernetes
 
 from components.names import JOBS_NAMESPACE, SERVING_NAMESPACE
 
+DRAINED = pulumi.CustomTimeouts(delete="13h")
+"""What is deleted only after its pods have left may have to wait for the longest time limit."""
+
 
 class Namespaces(pulumi.ComponentResource):
     """Both under the strictest pod security standard: no pod of this system needs more."""
@@ -27,6 +30,6 @@ class Namespaces(pulumi.ComponentResource):
                 "name": namespace,
                 "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
             },
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=DRAINED),
         )
         return made.metadata.apply(lambda metadata: str(metadata.name))

@@ -55,8 +55,8 @@ class Network(pulumi.ComponentResource):
         )
         private_routes = aws.ec2.RouteTable(f"{name}-private", vpc_id=vpc.id, opts=child)
 
-        public: list[aws.ec2.Subnet] = []
-        private: list[aws.ec2.Subnet] = []
+        public: list[tuple[aws.ec2.Subnet, aws.ec2.RouteTableAssociation]] = []
+        private: list[tuple[aws.ec2.Subnet, aws.ec2.RouteTableAssociation]] = []
         for zone, plan in zip(settings.zones, subnets.plan(settings.cidr, len(settings.zones)), strict=True):
             for kind, cidr, routes, made in (
                 ("public", plan.public, public_routes, public),
@@ -70,18 +70,18 @@ class Network(pulumi.ComponentResource):
                     tags={"Name": f"{name}-{kind}-{zone}"},
                     opts=child,
                 )
-                aws.ec2.RouteTableAssociation(
+                association = aws.ec2.RouteTableAssociation(
                     f"{name}-{kind}-{zone}", subnet_id=subnet.id, route_table_id=routes.id, opts=child
                 )
-                made.append(subnet)
+                made.append((subnet, association))
 
         address = aws.ec2.Eip(f"{name}-nat", domain="vpc", opts=child)
         nat = aws.ec2.NatGateway(
             name,
-            subnet_id=public[0].id,
+            subnet_id=public[0][0].id,
             allocation_id=address.allocation_id,
-            # Created after: a NAT gateway in a subnet without a way out fails.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[to_internet]),
+            # Created after: a NAT gateway in a subnet without a way out fails. Deleted before, likewise.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[to_internet, public[0][1]]),
         )
         way_out = aws.ec2.Route(
             f"{name}-private",
@@ -90,7 +90,7 @@ class Network(pulumi.ComponentResource):
             nat_gateway_id=nat.id,
             opts=child,
         )
-        aws.ec2.VpcEndpoint(
+        to_s3 = aws.ec2.VpcEndpoint(
             f"{name}-s3",
             vpc_id=vpc.id,
             vpc_endpoint_type="Gateway",
@@ -100,8 +100,9 @@ class Network(pulumi.ComponentResource):
         )
 
         self.vpc_id = vpc.id
-        # Published once usable: a node that starts without a way out never joins.
+        # Published once usable: a node without a way out never joins. And the way out outlives its users.
         self.private_subnet_ids = [
-            pulumi.Output.all(subnet.id, way_out.id).apply(lambda ids: str(ids[0])) for subnet in private
+            pulumi.Output.all(subnet.id, association.id, way_out.id, to_s3.id).apply(lambda ids: str(ids[0]))
+            for subnet, association in private
         ]
         self.register_outputs({"vpcId": self.vpc_id, "privateSubnetIds": self.private_subnet_ids})

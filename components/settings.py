@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """A model's name becomes part of Kubernetes and AWS names; 40 characters leave room for what is added."""
 
-RESERVED_NAMES = frozenset({"records"})
-"""`records/` in the results bucket holds every model's attempt records."""
+RESERVED_NAMES = frozenset({"records", "default"})
+"""`records/` in the results bucket holds attempt records; every namespace has a service account `default`."""
+
+RESERVED_SUFFIX = "-dead-letter"
+"""A queue of this name belongs to the model that is named before it."""
 
 NODE_MEMORY_SHARE = 0.8
 """Of a node's memory, what model servers may ask for; the rest is the system's and the workers'."""
@@ -49,11 +52,18 @@ class Setting(BaseModel):
 
 def _seconds(value: object) -> object:
     """`90s`, `10m` or `2h` as seconds."""
-    found = re.fullmatch(r"(\d+)(s|m|h)", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"([0-9]{1,9})(s|m|h)", value) if isinstance(value, str) else None
     seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
     if not 0 < seconds < MAX_VISIBILITY_SECONDS:
         raise ValueError("must be a time such as 90s, 10m or 2h, under the 12h that SQS hides a message")
     return seconds
+
+
+def _network(cidr: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(cidr)
+    except ValueError:
+        raise ValueError(f"{cidr} is no IPv4 network; write it such as 203.0.113.0/24") from None
 
 
 class Api(Setting):
@@ -64,11 +74,9 @@ class Api(Setting):
     @field_validator("public_cidrs")
     @classmethod
     def _narrow(cls, cidrs: tuple[str, ...]) -> tuple[str, ...]:
-        for cidr in cidrs:
-            if ipaddress.IPv4Network(cidr).prefixlen == 0:
-                raise ValueError(
-                    f"{cidr} is the whole internet; name your own networks, or use `api: private`"
-                )
+        merged = ipaddress.collapse_addresses(_network(cidr) for cidr in cidrs)
+        if any(network.prefixlen == 0 for network in merged):
+            raise ValueError("is the whole internet; name your own networks, or use `api: private`")
         return cidrs
 
 
@@ -81,7 +89,7 @@ class Network(Setting):
     @field_validator("cidr")
     @classmethod
     def _range(cls, cidr: str) -> str:
-        network = ipaddress.IPv4Network(cidr)
+        network = _network(cidr)
         if not network.is_private or not 16 <= network.prefixlen <= SMALLEST_PREFIX:  # noqa: PLR2004
             raise ValueError(
                 f"must be a private range between /16 and /{SMALLEST_PREFIX}, such as 10.64.0.0/16"
@@ -127,7 +135,9 @@ class Model(Setting):
                 "must be a DNS label of at most 40 characters: a-z, 0-9 and -, starting with a letter"
             )
         if name in RESERVED_NAMES:
-            raise ValueError("is reserved: the results bucket keeps attempt records there")
+            raise ValueError("is reserved; choose another name")
+        if name.endswith(RESERVED_SUFFIX):
+            raise ValueError(f"must not end in {RESERVED_SUFFIX}, as the dead letters of another model do")
         if info.context and info.context["names"][name] > 1:
             raise ValueError("is given to more than one model; each needs its own")
         return name
@@ -144,7 +154,16 @@ class Model(Setting):
     def _one_source(cls, modelfile: str | None, info: ValidationInfo) -> str | None:
         if "from_" in info.data and (info.data["from_"] is None) == (modelfile is None):
             raise ValueError("a model needs exactly one of `from` and `modelfile`")
+        if modelfile is not None:
+            ModelSource.model_validate({"modelfile": modelfile}).check()
         return modelfile
+
+    @field_validator("from_")
+    @classmethod
+    def _name(cls, name: str | None) -> str | None:
+        if name is not None:
+            ModelSource.model_validate({"from": name}).check()
+        return name
 
     @field_validator("documents_per_instance")
     @classmethod
@@ -187,7 +206,7 @@ class Settings(Setting):
     def _private(cls, api: object) -> object:
         if api == "private":
             return Api()
-        if not isinstance(api, dict) or not api:
+        if not isinstance(api, dict) or not api or api == {"publicCidrs": []}:
             raise ValueError("must be private, or {publicCidrs: [...]} with the networks that may reach it")
         return api  # pyright: ignore[reportUnknownVariableType]  a stack file's own value
 

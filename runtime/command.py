@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from runtime.spec import OLLAMA_VERSION, ModelSpec
+from runtime.spec import ModelSpec
+from runtime.version import OLLAMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from runtime.ollama import modelfile
+from runtime.ollama.model_name import ModelName
+from runtime.version import OLLAMA_VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-OLLAMA_VERSION = "0.24.0"
-"""The one server version that the image holds, the tests run and a model's hash names."""
-
-_FROM_S3 = re.compile(r"^\s*FROM\s+(s3://\S+)\s*$", re.IGNORECASE | re.MULTILINE)
 
 DocumentType = Literal[
     "text/plain",
@@ -39,7 +37,7 @@ MAX_VISIBILITY_SECONDS = 43_200
 class Frozen(BaseModel):
     """A value that never changes and that knows no field but its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
     def to_json(self) -> str:
         """The value as canonical JSON: equal values give equal text, so it can be hashed and compared."""
@@ -93,6 +91,13 @@ class ModelSource(Frozen):
             raise ValueError("give exactly one of `from` and `modelfile`")
         return self
 
+    def check(self) -> None:
+        """Raises ValueError, in its parser's words, for what no Job could make a model of."""
+        if self.pull_name is not None:
+            ModelName.parse(self.pull_name)
+        else:
+            modelfile.parse(self.modelfile_text)
+
     @property
     def pull_name(self) -> str | None:
         """The name to pull, `[host[:port]/][namespace/]model[:tag]`, or None where the model is built."""
@@ -113,7 +118,8 @@ class ModelSource(Frozen):
     @property
     def s3_objects(self) -> tuple[str, ...]:
         """The `s3://bucket/key` URLs that the model is built from: all that its Job may read."""
-        return () if self.pull_name else tuple(_FROM_S3.findall(self.modelfile_text))
+        base = "" if self.pull_name else modelfile.parse(self.modelfile_text).base
+        return (base,) if base.startswith("s3://") else ()
 
 
 class ModelSpec(Frozen):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
@@ -50,14 +51,18 @@ class Emulator:
 
     def client(self, service: str) -> Any:  # noqa: ANN401  one of 400 client types
         """A client of the emulator."""
-        return cast("Any", boto3).client(
+        # A session of its own: this machine's AWS profile and proxies are for another AWS.
+        session = boto3.Session(
+            botocore_session=botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+        )
+        return cast("Any", session).client(
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             # What moto does not know it answers with 500, which the SDK would try again and again.
-            config=Config(retries={"total_max_attempts": 1}),
+            config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
 
     @property

@@ -52,6 +52,11 @@ def find(folder: Path) -> list[Path]:
     ]
     if not files:
         raise LocalError(f"{folder} holds no documents")
+    for path in files:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise LocalError(f"the name of {path!r} is not UTF-8, as keys in S3 are; rename it") from None
     return files
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import socket
 from dataclasses import dataclass
@@ -74,6 +75,13 @@ def ready(host: Host, job: Resource) -> None:
     pod = job.inputs["spec"]["template"]["spec"]
     place = host.place(job.name)
     _write_config(host, job, place)
+    # Pods have names of their own, runs on one machine do not: one at a time fills the store.
+    with (host.store / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _run(host, pod, place)
+
+
+def _run(host: Host, pod: Mapping[str, Any], place: Place) -> None:
     for container in pod["containers"]:
         process = host.process(container, pod, place)
         try:

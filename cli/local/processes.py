@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 LOG_LINES = 15
 
+OUTSIDE = ("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""How this machine reaches a model registry; a pod's cluster has its own ways."""
+
 
 class Process:
     """A container as a process group of its own, with its output in a file."""
@@ -30,7 +33,8 @@ class Process:
         self.name = command.name
         self.log = log
         self._argv = command.argv
-        self.env = {**command.env, "PATH": _path(ollama)}
+        outside = {name: os.environ[name] for name in OUTSIDE if name in os.environ}
+        self.env = {**outside, **command.env, "PATH": _path(ollama)}
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -65,12 +69,15 @@ class Process:
         """SIGTERM, and SIGKILL for whatever of its group is left when the grace time is over."""
         if self._popen is None:
             return
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            self._popen.terminate()
-            self._popen.wait(grace_seconds)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
+        try:
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                self._popen.terminate()
+                self._popen.wait(grace_seconds)
+        finally:
+            # After a second Ctrl-C too: whatever of the group is left goes now.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait()
 
     def run_to_end(self) -> None:
         """Waits for its own end."""

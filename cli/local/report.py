@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 SHOWN_CHARACTERS = 48
 
-_console = Console(stderr=False, highlight=False, soft_wrap=True)
+_console = Console(markup=False, highlight=False, soft_wrap=True)
 
 
 def say(sentence: str) -> None:
     """Prints a sentence."""
-    _console.print(sentence, markup=False)
+    _console.print(sentence)
 
 
 def differences(omitted: Iterable[str], rewritten: str) -> None:

@@ -2,7 +2,7 @@
 
     mount paths                     -> folders of the run
     OLLAMA_HOST, the health port    -> free ports
-    AWS endpoint and dummy keys     -> added for the worker and the Job, never for the server
+    AWS endpoint, region and keys   -> the emulator's, for the worker and the Job, never for the server
     queue URLs                      -> the emulator's
     HOME where the pod sets none    -> a folder of the run, so that this machine's AWS profile stays out
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cli.computed import REGION
 from cli.local.emulator import CREDENTIALS
 from runtime.spec import ModelSpec, TaskSpec
 
@@ -83,7 +84,7 @@ def command(container: Mapping[str, Any], pod: Mapping[str, Any], place: Place) 
     env.setdefault("HOME", str(place.folder / f"{container['name']}-home"))
     # The server is the container that is kept from the pod's AWS rights, there as here.
     if "AWS_CONTAINER_CREDENTIALS_FULL_URI" not in env:
-        env |= {"AWS_ENDPOINT_URL": place.endpoint, **CREDENTIALS}
+        env |= {"AWS_ENDPOINT_URL": place.endpoint, "AWS_DEFAULT_REGION": REGION, **CREDENTIALS}
     return Command(container["name"], tuple(moved(part, mounts) for part in container["command"]), env)
 
 

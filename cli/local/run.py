@@ -76,9 +76,15 @@ def run(options: Options) -> bool:
             with pods.served(host, service) as (task, processes):
                 outcomes.upload(aws.s3, task, options.documents, files)
                 endings = outcomes.collect(aws.s3, task, len(files), lambda: _alive(processes))
-                for outcome in report.progress(endings, len(files)):
-                    report.save(outcome, folder)
-                    found.append(outcome)
+                try:
+                    for outcome in report.progress(endings, len(files)):
+                        report.save(outcome, folder)
+                        found.append(outcome)
+                except KeyboardInterrupt:
+                    report.say(
+                        "stopping once the document in hand is finished; Ctrl-C again ends it at once"
+                    )
+                    raise
     report.table(found, folder)
     if tiny:
         report.say(
@@ -121,6 +127,7 @@ def _offer_tiny_model(aws: emulator.Emulator, graph: Graph, folder: Path) -> boo
 
 
 def _alive(processes: list[Process]) -> None:
+    """Raises LocalError once a process has ended."""
     for process in processes:
         if process.exit_code is not None:
             sentence = f"{process.name} ended with {process.exit_code} while documents were waiting"

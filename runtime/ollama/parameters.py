@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from runtime.spec import OLLAMA_VERSION
+from runtime.version import OLLAMA_VERSION
 
 Scalar = int | float | bool
 Parameter = Scalar | tuple[str, ...]

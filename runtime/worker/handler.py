@@ -48,6 +48,10 @@ MAX_BACKOFF_SECONDS = 60
 """A message that waits hidden keeps its pod, and so a GPU, alive."""
 
 
+SERVER_REASONS = frozenset({"server_gone", "model_gone", "server_error", "time_limit"})
+"""Failures after which the server has to show its model anew, whoever is to blame."""
+
+
 class Handler:
     """Takes messages to their end. Every step is safe to repeat: SQS delivers at least once."""
 
@@ -79,30 +83,36 @@ class Handler:
     async def _attempt(self, hold: Hold, reference: DocumentReference) -> None:
         message = hold.message
         record = self._begin(message, reference)
-        earlier: list[Record] = []
+        committed = False
         try:
             document = await documents.fetch(self._aws.s3, reference, self._task.max_document_bytes)
             record = self._fetched(record, document)
             key, job = reference.key, record.job
             winner = await self._results.find(key, job)
+            committed = winner is not None
             if winner is not None:
                 await self._finish(message, record, winner)
                 return
-            if message.receives > 1:
-                earlier = await self._results.attempts(key, job)
             text = documents.read(document, key, self._task.accepts)
             await self._results.write(record)
             answer = await self._ask(text)
             record = _answered(record, answer, self._task.results_bucket)
-            if await self._results.put(key, job, answer.text, record.attempt):
+            committed = await self._results.put(key, job, answer.text, record.attempt)
+            if committed:
                 await self._end(message, record)
             else:
                 log.info("another attempt was first", job=job)
+                committed = True
                 found = await self._results.find(key, job)
                 await self._results.write(_ended(record, "lost", result=None))
                 await self._finish(message, record, found or {})
         except Failure as failure:
-            await self._fail(message, record, failure, earlier)
+            if committed:
+                # Answered is answered: whoever gets the message next does what is left.
+                log.warning("steps after the result are left", job=record.job, detail=failure.detail)
+                await self._queue.hide(message, _backoff_seconds(message.receives))
+                return
+            await self._fail(message, record, failure)
         except asyncio.CancelledError:
             await self._give_back(hold, record)
             raise
@@ -179,14 +189,19 @@ class Handler:
             theirs = _ended(theirs, "answered", result=place, completed_by=ours.attempt)
         await self._end(message, theirs)
 
-    async def _fail(self, message: Message, record: Record, failure: Failure, earlier: list[Record]) -> None:
+    async def _fail(self, message: Message, record: Record, failure: Failure) -> None:
         """Records a failure and does with the message what its class asks for."""
+        earlier: list[Record] = []
+        if message.receives > 1:
+            earlier = await self._results.attempts(record.document.key, record.job)
+        if failure.reason in SERVER_REASONS:
+            # The next document waits until the model is seen loaded again: a lost GPU must not eat the queue.
+            self._server.mark_sick()
         if isinstance(failure, TransientFailure):
             failure = self._last_straw(failure, earlier)
         facts = FailureFacts(kind=failure.kind, reason=failure.reason, detail=failure.detail)
         tried = sum(past.outcome == "retried" for past in earlier) + 1
         if isinstance(failure, ServerFailure):
-            self._server.mark_sick()
             outcome: Outcome = "released"
         elif isinstance(failure, TransientFailure) and tried < self._task.attempts:
             outcome = "retried"
@@ -219,6 +234,9 @@ class Handler:
         outcome: Outcome = "lost" if hold.lost else "released"
         log.info("document given up", outcome=outcome, job=record.job, key=record.document.key)
         try:
+            if hold.lost and await self._results.find(record.document.key, record.job) is not None:
+                # Whoever has the message now may have completed our record: it is not ours to write.
+                return
             await self._results.write(_ended(record, outcome))
             if not hold.lost:
                 await self._queue.hide(hold.message, 0)

@@ -46,8 +46,10 @@ class Hold:
                 await asyncio.wait({working})
             beating.cancel()
             await asyncio.wait({beating})
-        if not working.cancelled():
-            working.result()
+        # A heartbeat that ended in an error that nobody expected ends the worker, as such errors do.
+        for task in (beating, working):
+            if not task.cancelled():
+                task.result()
 
     async def _beat(self) -> None:
         held_until = time.monotonic() + self._visibility_seconds

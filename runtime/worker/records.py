@@ -48,8 +48,8 @@ class ResultFacts(Frozen):
     key: str
 
 
-class Record(Frozen):
-    """One attempt at one job.
+class Record(Frozen, extra="ignore"):
+    """One attempt at one job; a newer worker's record may have fields that an older one does not know.
 
     `seconds` holds its phases: `waited` in the queue, `fetch`, and as the server says `load`, `prompt` and
     `answer`.

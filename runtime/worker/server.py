@@ -41,7 +41,7 @@ class Server:
 
     @property
     def alive(self) -> bool:
-        """Whether the server has not been sick for too long; a first load may take what it takes."""
+        """Whether the server has not been failing for too long; a load under way may take what it takes."""
         return self._sick_since is None or time.monotonic() - self._sick_since < SICK_SECONDS
 
     def mark_sick(self) -> None:
@@ -57,8 +57,13 @@ class Server:
             try:
                 await self._ollama.load(self._task.model.reference, options)
                 self.digest = await self._ollama.loaded_digest()
+                problem = "" if self.ready else "the server took the model and does not list it"
+            except httpx.HTTPStatusError as error:
+                problem = f"the server answered {error.response.status_code}: {error.response.text}"
             except (httpx.HTTPError, ValueError, KeyError) as error:
                 problem = f"{type(error).__name__}: {error}"
+            if problem:
+                self.mark_sick()
                 if problem != reported:
                     log.warning("model not loaded yet", model=self._task.model.reference, problem=problem)
                 reported = problem

@@ -1,0 +1,223 @@
+"""What the program promises a pod, and what the pod's code takes it at: both read from the graph."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cli.graph import ROOT
+from runtime.spec import ModelSpec, TaskSpec, server_environment
+
+if TYPE_CHECKING:
+    from cli.graph import Graph
+
+MODELS = ["summarize", "extract"]
+AWS = "arn:aws"
+SQS = f"{AWS}:sqs:eu-central-1:123456789012"
+
+
+def _pod(graph: Graph, name: str) -> dict[str, Any]:
+    return graph.one("kubernetes:apps/v1:Deployment", name).inputs["spec"]["template"]["spec"]
+
+
+def _server(graph: Graph, name: str) -> dict[str, Any]:
+    (container,) = _pod(graph, name)["initContainers"]
+    return container
+
+
+def _worker(graph: Graph, name: str) -> dict[str, Any]:
+    (container,) = _pod(graph, name)["containers"]
+    return container
+
+
+def _environment(container: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def _mounts(container: dict[str, Any]) -> dict[str, tuple[str, bool]]:
+    """Volume, path and whether it is read-only."""
+    return {
+        mount["name"]: (mount["mountPath"], mount.get("readOnly", False))
+        for mount in container["volumeMounts"]
+    }
+
+
+def _task(graph: Graph, name: str) -> TaskSpec:
+    data = graph.one("kubernetes:core/v1:ConfigMap", name).inputs["data"]
+    task = TaskSpec.model_validate_json(data["task.json"])
+    assert ModelSpec.model_validate_json(data["model.json"]) == task.model
+    return task
+
+
+def _statements(graph: Graph, name: str) -> list[dict[str, Any]]:
+    return json.loads(graph.one("aws:iam/rolePolicy:RolePolicy", name).inputs["policy"])["Statement"]
+
+
+def test_a_worker_may_do_exactly_this(dev: Graph) -> None:
+    """Its own documents in, its own results and records out, its own queue, nothing of another model's."""
+    documents, results = f"{AWS}:s3:::documents-graph", f"{AWS}:s3:::results-graph"
+    assert _statements(dev, "summarize") == [
+        {"Effect": "Allow", "Action": actions, "Resource": resources}
+        for actions, resources in (
+            (["s3:GetObject", "s3:GetObjectVersion"], [f"{documents}/summarize/*"]),
+            (
+                ["s3:GetObject", "s3:PutObject"],
+                [f"{results}/summarize/*", f"{results}/records/summarize/*"],
+            ),
+            (["s3:ListBucket"], [documents, results]),
+            (
+                ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"],
+                [f"{SQS}:summarize-graph"],
+            ),
+            (["sqs:SendMessage"], [f"{SQS}:summarize-dead-letter-graph"]),
+            (["events:PutEvents"], [f"{AWS}:events:eu-central-1:123456789012:event-bus/default"]),
+        )
+    ]
+
+
+def test_a_job_may_read_its_own_file_and_keda_may_count(dev: Graph, local: Graph) -> None:
+    """A model from a registry has no role at all; KEDA sees the length of each queue and no message."""
+    assert _statements(local, "summarize-model") == [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject"],
+            "Resource": [f"{AWS}:s3:::ollama-eks-local-models/tiny.gguf"],
+        }
+    ]
+    assert _statements(dev, "addons-keda") == [
+        {
+            "Effect": "Allow",
+            "Action": ["sqs:GetQueueAttributes"],
+            "Resource": [f"{SQS}:summarize-graph", f"{SQS}:extract-graph"],
+        }
+    ]
+    assert {each.name for each in dev.of_type("aws:iam/rolePolicy:RolePolicy")} == {*MODELS, "addons-keda"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_aws_credentials_are_the_workers_alone(dev: Graph, name: str) -> None:
+    """The server's variable is there and empty, so Pod Identity leaves it; the worker's is free to be set."""
+
+    def of_aws(container: dict[str, Any]) -> dict[str, str]:
+        return {key: value for key, value in _environment(container).items() if key.startswith("AWS_")}
+
+    assert of_aws(_server(dev, name)) == {"AWS_CONTAINER_CREDENTIALS_FULL_URI": ""}
+    assert of_aws(_worker(dev, name)) == {"AWS_DEFAULT_REGION": "eu-central-1"}
+    assert _pod(dev, name)["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_ollama_is_reached_on_loopback_only(dev: Graph, name: str) -> None:
+    """It knows no authentication: it binds to loopback, the worker asks it there, and no port is declared."""
+    task, server = _task(dev, name), _server(dev, name)
+    expected = server_environment(
+        host="127.0.0.1:11434", models=str(task.model.directory), parallel=task.parallel
+    )
+    environment = _environment(server)
+    assert {key: environment[key] for key in environment if key.startswith("OLLAMA_")} == expected
+    assert _environment(_worker(dev, name))["OLLAMA_HOST"] == expected["OLLAMA_HOST"]
+    assert "ports" not in server
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_server_is_a_sidecar_that_is_probed_from_within(dev: Graph, name: str) -> None:
+    """The kubelet cannot reach loopback, so the probe is a command; it covers the wait for the model too."""
+    server = _server(dev, name)
+    assert server["restartPolicy"] == "Always"
+    assert {key for key in server if key.endswith("Probe")} == {"startupProbe"}
+    probe = server["startupProbe"]
+    assert probe["exec"] == {"command": ["ollama", "ls"]}
+    assert probe["periodSeconds"] * probe["failureThreshold"] > _task(dev, name).model.wait_seconds
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_store_is_read_by_the_server_and_by_nobody_else(dev: Graph, name: str) -> None:
+    """Read-only as a mount and as a claim; the worker has nothing but its config."""
+    config = ("/etc/ollama-eks", True)
+    assert _mounts(_server(dev, name)) == {
+        "models": (_task(dev, name).model.store, True),
+        "config": config,
+        "home": ("/home/ollama", False),
+    }
+    assert _mounts(_worker(dev, name)) == {"config": config}
+    claims = [volume.get("persistentVolumeClaim") for volume in _pod(dev, name)["volumes"]]
+    assert [claim for claim in claims if claim] == [{"claimName": "models-read-graph", "readOnly": True}]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_limits_are_the_same_on_both_sides(dev: Graph, name: str) -> None:
+    """What the worker reckons with is what the pod, the queue and the probes are set to."""
+    task, worker = _task(dev, name), _worker(dev, name)
+    assert _pod(dev, name)["terminationGracePeriodSeconds"] == task.grace_seconds
+    assert task.grace_seconds > task.time_limit_seconds
+    queue = dev.one("aws:sqs/queue:Queue", name)
+    assert queue.inputs["visibilityTimeoutSeconds"] == task.visibility_seconds
+    ports = {probe: worker[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")}
+    assert ports == {"readinessProbe": task.health_port, "livenessProbe": task.health_port}
+    assert [port["containerPort"] for port in worker["ports"]] == [task.health_port]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_task_names_the_graphs_own_places(dev: Graph, name: str) -> None:
+    """Queues and buckets of the spec are those that the program makes, and documents come from its prefix."""
+    task = _task(dev, name)
+    assert (task.name, task.queue_url, task.dead_letter_url, task.documents_bucket, task.results_bucket) == (
+        name,
+        dev.one("aws:sqs/queue:Queue", name).outputs["url"],
+        dev.one("aws:sqs/queue:Queue", f"{name}-dead-letter").outputs["url"],
+        dev.one("aws:s3/bucket:Bucket", "documents").outputs["bucket"],
+        dev.one("aws:s3/bucket:Bucket", "results").outputs["bucket"],
+    )
+    pattern = json.loads(dev.one("aws:cloudwatch/eventRule:EventRule", name).inputs["eventPattern"])
+    assert pattern == {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {
+            "bucket": {"name": [task.documents_bucket]},
+            "object": {"key": [{"prefix": f"{name}/"}]},
+        },
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_command_is_one_of_the_packages(dev: Graph, name: str) -> None:
+    """A container starts a console script that exists, on a file that its ConfigMap holds."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    job = dev.one("kubernetes:batch/v1:Job", f"{name}-model").inputs["spec"]["template"]["spec"]
+    commands = [each["command"] for each in (*job["containers"], _server(dev, name), _worker(dev, name))]
+    assert commands == [
+        ["ollama-eks-provision", "/etc/ollama-eks/model.json"],
+        ["ollama-eks-serve", "/etc/ollama-eks/model.json"],
+        ["ollama-eks-work", "/etc/ollama-eks/task.json"],
+    ]
+    assert {command[0] for command in commands} == scripts.keys() - {"ollama-eks"}
+    files = dev.one("kubernetes:core/v1:ConfigMap", name).inputs["data"].keys()
+    assert files == {"model.json", "task.json"}
+
+
+@pytest.mark.parametrize("stack", ["dev", "local"])
+def test_every_pod_is_what_the_restricted_standard_asks_for(
+    stack: str, request: pytest.FixtureRequest
+) -> None:
+    """Both namespaces enforce it, so a pod that asks for more would never start."""
+    graph: Graph = request.getfixturevalue(stack)
+    for workload in (
+        *graph.of_type("kubernetes:apps/v1:Deployment"),
+        *graph.of_type("kubernetes:batch/v1:Job"),
+    ):
+        pod = workload.inputs["spec"]["template"]["spec"]
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "fsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        for container in (*pod.get("initContainers", []), *pod["containers"]):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }

@@ -1,0 +1,328 @@
+"""The stack's config: what is taken, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.instances import INSTANCES
+from components.problems import SettingsError
+from components.settings import Api, Model, Network, Scaling, Settings, parse
+from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+IMAGE = "registry.test/ollama-eks:1"
+
+TIME = "must be a time such as 90s, 10m or 2h, under the 12h that SQS hides a message"
+LABEL = "must be a DNS label of at most 40 characters: a-z, 0-9 and -, starting with a letter"
+ONE_SOURCE = "a model needs exactly one of `from` and `modelfile`"
+RANGE = "must be a private range between /16 and /22, such as 10.64.0.0/16"
+ZONES = "must be 2 to 4 different zone letters of the region, such as [a, b]"
+API = "must be private, or {publicCidrs: [...]} with the networks that may reach it"
+WHOLE = "is the whole internet; name your own networks, or use `api: private`"
+NOT_EMPTY = "string should have at least 1 character"
+
+
+def _config(*models: Mapping[str, object], **stack: object) -> dict[str, object]:
+    """A config that is good but for what is given."""
+    return {"image": IMAGE, "models": list(models) or [{"name": "a", "from": "tiny"}], **stack}
+
+
+def _model(**changes: object) -> dict[str, object]:
+    return {"name": "a", "from": "tiny", **changes}
+
+
+def _problems(config: Mapping[str, object]) -> tuple[str, ...]:
+    try:
+        parse(config)
+    except SettingsError as error:
+        return error.problems
+    return ()
+
+
+def _with(path: str, value: object) -> dict[str, object]:
+    """A config that is good but for the value at a path such as `network.cidr` or `models[0].name`."""
+    part, _, key = path.rpartition(".")
+    if part == "models[0]":
+        return _config(_model(**{key: value}))
+    return _config(**({part: {key: value}} if part else {key: value}))
+
+
+def test_the_smallest_config_has_exactly_these_defaults() -> None:
+    """An image and a model are enough; everything else has the value written here."""
+    options = {"num_ctx": 8192, "num_predict": 2048, "use_mmap": False}
+    assert parse(_config(_model())).model_dump(exclude_none=True) == {
+        "image": IMAGE,
+        "instance_type": "g6.2xlarge",
+        "gpu_count": 1,
+        "max_instances": 5,
+        "capacity_type": "on-demand",
+        "network": {"cidr": "10.64.0.0/16", "zones": ("a", "b")},
+        "scaling": {"poll_seconds": 10, "cooldown_seconds": 600},
+        "api": {"public_cidrs": ()},
+        "kubernetes_version": "1.35",
+        "protect": True,
+        "models": (
+            {
+                "name": "a",
+                "from_": "tiny",
+                "prompt": "",
+                "options": options,
+                "accepts": get_args(DocumentType),
+                "time_limit": 600,
+                "attempts": 3,
+                "parallel": 1,
+            },
+        ),
+    }
+
+
+def test_all_problems_are_reported_together() -> None:
+    """One error has a line for every problem: where it is, what was given, what would be right."""
+    config = {
+        "instanceType": "g6.2xlrge",
+        "maxInstance": 3,
+        "gpuCount": -1,
+        "capacityType": "Spot",
+        "network": {"cidr": "8.8.0.0/16", "zones": ["a"], "zone": "b"},
+        "scaling": {"pollSeconds": 0},
+        "api": "public",
+        "models": [
+            {"name": "records", "from": "tiny", "timeLimit": "12h", "options": {"num_ctxx": 1}},
+            {"name": "b", "from": "tiny", "modelfile": "FROM tiny", "parallel": 4, "documentsPerInstance": 3},
+            {"name": "b"},
+        ],
+    }
+    with pytest.raises(SettingsError) as caught:
+        parse(config)
+    near = "; did you mean g6.2xlarge or g6e.2xlarge or g6.24xlarge?"
+    idle = "is under parallel (4): a pod would idle while others start"
+    twice = "is given to more than one model; each needs its own"
+    assert str(caught.value).splitlines() == [
+        "the stack's config has 18 problem(s):",
+        "  - image: is required",
+        f'  - instanceType: given "g6.2xlrge": is not a type that this program knows{near}',
+        "  - gpuCount: given -1: input should be greater than or equal to 0",
+        "  - capacityType: given \"Spot\": input should be 'on-demand' or 'spot'",
+        f'  - network.cidr: given "8.8.0.0/16": {RANGE}',
+        f'  - network.zones: given ["a"]: {ZONES}',
+        "  - network.zone: is not a key; did you mean zones?",
+        "  - scaling.pollSeconds: given 0: input should be greater than or equal to 1",
+        f'  - api: given "public": {API}',
+        '  - models[0].name: given "records": is reserved; choose another name',
+        "  - models[0].options.num_ctxx: is not a key; did you mean num_ctx or num_predict?",
+        f'  - models[0].timeLimit: given "12h": {TIME}',
+        f'  - models[1].name: given "b": {twice}',
+        f'  - models[1].modelfile: given "FROM tiny": {ONE_SOURCE}',
+        f"  - models[1].documentsPerInstance: given 3: {idle}",
+        f'  - models[2].name: given "b": {twice}',
+        f"  - models[2].modelfile: given null: {ONE_SOURCE}",
+        "  - maxInstance: is not a key; did you mean maxInstances or instanceType?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("zzz", ""),
+        ("instance_type", "; did you mean instanceType?"),
+        ("network.zone", "; did you mean zones?"),
+        ("scaling.cooldownSecond", "; did you mean cooldownSeconds or pollSeconds?"),
+        ("api.publicCIDRs", "; did you mean publicCidrs?"),
+        ("models[0].acepts", "; did you mean accepts or attempts?"),
+        ("models[0].time_limit", "; did you mean timeLimit?"),
+    ],
+)
+def test_an_unknown_key_is_refused_at_every_level(path: str, near: str) -> None:
+    """Only the documented spelling is taken; a near one is named."""
+    assert _problems(_with(path, "1")) == (f"{path}: is not a key{near}",)
+
+
+TAKEN: dict[str, list[object]] = {
+    "gpuCount": [1, "1"],  # the command line sets top-level values as text
+    "maxInstances": [0, 1000],
+    "capacityType": ["on-demand", "spot"],
+    "kubernetesVersion": ["1.34", "1.35"],
+    "protect": [False, "false"],
+    "network.cidr": ["10.0.0.0/16", "192.168.0.0/22"],
+    "network.zones": [["a", "b"], ["a", "b", "c", "d"]],
+    "scaling.pollSeconds": [1, 300],
+    "scaling.cooldownSeconds": [0, 86_400],
+    "api": ["private"],
+    "api.publicCidrs": [["192.0.2.0/24", "198.51.100.7"]],
+    "models[0].name": ["a", "a-1", "a" * 40],
+    "models[0].timeLimit": ["1s", "90s", "11h", "719m", "43199s"],
+    "models[0].attempts": [1, 20],
+    "models[0].parallel": [1, 64],
+    "models[0].documentsPerInstance": [1],
+    "models[0].maxInstances": [0, 1000],
+    "models[0].accepts": [["text/plain"]],
+    "models[0].options": [{}, {"num_ctx": 128}],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [(path, value) for path, values in TAKEN.items() for value in values]
+)
+def test_values_at_the_edge_are_taken(path: str, value: object) -> None:
+    """Each rule's own bounds belong to what it allows."""
+    assert _problems(_with(path, value)) == ()
+
+
+REFUSED: list[tuple[str, str, list[object]]] = [
+    ("image", NOT_EMPTY, [""]),
+    ("instanceType", "is not a type that this program knows", ["zzz"]),
+    ("gpuCount", "is more than the 1 GPU(s) of g6.2xlarge", [2]),
+    ("gpuCount", "would leave the GPU of g6.2xlarge unused; choose a CPU type such as m7i.2xlarge", [0]),
+    ("maxInstances", "input should be greater than or equal to 0", [-1]),
+    ("maxInstances", "input should be less than or equal to 1000", [1001]),
+    ("kubernetesVersion", "must be one of 1.34, 1.35", ["1.33"]),
+    ("protect", "input should be a valid boolean, unable to interpret input", ["maybe"]),
+    ("network.cidr", RANGE, ["10.0.0.0/15", "10.0.0.0/23", "8.0.0.0/16"]),
+    ("network.cidr", "10.0.0.1/16 is no IPv4 network; write it such as 203.0.113.0/24", ["10.0.0.1/16"]),
+    ("network.zones", ZONES, [["a"], ["a", "b", "c", "d", "e"], ["a", "a"], ["a", "1"]]),
+    ("scaling.pollSeconds", "input should be less than or equal to 300", [301]),
+    ("scaling.cooldownSeconds", "input should be less than or equal to 86400", [86_401]),
+    ("api", API, [{}, None, "Private"]),
+    ("api.publicCidrs", WHOLE, [["0.0.0.0/0"], ["192.0.2.0/24", "0.0.0.0/0"]]),
+    ("models", "must list at least one model", [[], None]),
+    ("models[0].name", LABEL, ["a" * 41, "a-", "1a", "A", "a_b", "a\n", ""]),
+    ("models[0].name", "is reserved; choose another name", ["records"]),
+    ("models[0].from", NOT_EMPTY, [""]),
+    ("models[0].modelfile", ONE_SOURCE, ["FROM tiny"]),
+    ("models[0].timeLimit", TIME, ["0s", "12h", "43200s", "10", "1h30m", 0, -1, 43_200, True, 1.5, None]),
+    ("models[0].attempts", "input should be greater than or equal to 1", [0]),
+    ("models[0].attempts", "input should be less than or equal to 20", [21]),
+    ("models[0].parallel", "input should be less than or equal to 64", [65]),
+    ("models[0].documentsPerInstance", "input should be greater than or equal to 1", [0]),
+    ("models[0].maxInstances", "input should be less than or equal to 1000", [1001]),
+    ("models[0].accepts", "must list at least one type", [[]]),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "value"),
+    [(path, reason, value) for path, reason, values in REFUSED for value in values],
+)
+def test_values_beyond_the_edge_are_refused_in_one_sentence(path: str, reason: str, value: object) -> None:
+    """Where it is, what was given, and why it cannot be."""
+    assert _problems(_with(path, value)) == (f"{path}: given {json.dumps(value)}: {reason}",)
+
+
+def test_a_type_that_no_worker_reads_is_one_problem() -> None:
+    """The item is named, with all that it could have been; the list around it is not complained of too."""
+    known = ", ".join(f"'{name}'" for name in get_args(DocumentType)[:-1])
+    reason = f"input should be {known} or '{get_args(DocumentType)[-1]}'"
+    assert _problems(_with("models[0].accepts", ["text/pdf"])) == (
+        f'models[0].accepts[0]: given "text/pdf": {reason}',
+    )
+
+
+def test_a_long_value_is_shown_by_its_beginning() -> None:
+    """One word that is too long for a line is still recognisable."""
+    (problem,) = _problems(_with("models[0].name", "long" * 100))
+    assert problem.startswith('models[0].name: given "longlong')
+    assert len(problem) < 200
+
+
+@pytest.mark.parametrize(
+    ("stack", "pods_per_node", "max_nodes", "pod_memory_mib"),
+    [
+        ({}, 1, 10, 26_214),
+        ({"maxInstances": 0}, 1, 1, 26_214),
+        ({"instanceType": "g6.12xlarge", "maxInstances": 3}, 4, 2, 39_321),
+        ({"instanceType": "g6.12xlarge", "maxInstances": 3, "gpuCount": 2}, 2, 3, 78_643),
+        ({"instanceType": "g6.12xlarge", "maxInstances": 3, "gpuCount": 3}, 1, 6, 157_286),
+        ({"instanceType": "m7i.xlarge", "gpuCount": 0}, 1, 10, 13_107),
+    ],
+)
+def test_nodes_and_memory_follow_from_the_instance(
+    stack: dict[str, object], pods_per_node: int, max_nodes: int, pod_memory_mib: int
+) -> None:
+    """GPUs decide how many pods share a node, and 0.8 of its memory is theirs in equal parts."""
+    parsed = parse(_config(_model(), _model(name="b"), **stack))
+    assert (parsed.pods_per_node, parsed.max_nodes, parsed.pod_memory_mib) == (
+        pods_per_node,
+        max_nodes,
+        pod_memory_mib,
+    )
+
+
+def test_a_cpu_type_has_no_gpu_to_give() -> None:
+    """The default of one GPU is held against the instance type like any other count."""
+    assert _problems(_config(instanceType="m7i.xlarge")) == (
+        "gpuCount: given 1: is more than the 0 GPU(s) of m7i.xlarge",
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        ({}, 5),
+        ({"parallel": 3}, 15),
+        ({"parallel": 3, "documentsPerInstance": 3}, 3),
+        ({"documentsPerInstance": 70}, 70),
+    ],
+)
+def test_the_scaling_target_is_five_documents_for_each_slot(model: dict[str, object], target: int) -> None:
+    """Unless the model says another number."""
+    assert parse(_config(_model(**model))).models[0].scaling_target == target
+
+
+def test_a_models_own_ceiling_wins() -> None:
+    """Also where it is 0, which pauses the model."""
+    parsed = parse(_config(_model(), _model(name="b", maxInstances=0), _model(name="c", maxInstances=9)))
+    assert [parsed.instances_of(model) for model in parsed.models] == [5, 0, 9]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _keys(part: type[BaseModel], **better: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with the keys of a part of the config, or some of them, and anything as values."""
+    names = [field.alias or name for name, field in part.model_fields.items()]
+    return st.fixed_dictionaries({}, optional={name: better.get(name, JSON) for name in names})
+
+
+MODELS = _keys(
+    Model,
+    timeLimit=st.from_regex(r"\d{1,5}[smh]", fullmatch=True) | JSON,
+    parallel=st.integers(0, 65) | JSON,
+    options=_keys(Options) | JSON,
+)
+CONFIGS = _keys(
+    Settings,
+    instanceType=st.sampled_from(sorted(INSTANCES)),
+    gpuCount=st.integers(-1, 9) | JSON,
+    network=_keys(Network) | JSON,
+    scaling=_keys(Scaling) | JSON,
+    api=_keys(Api) | JSON,
+    models=st.lists(MODELS | MODELS.map(lambda changes: _model(**changes)), max_size=3) | JSON,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(CONFIGS | CONFIGS.map(lambda changes: _config(**changes)))
+def test_any_config_is_taken_or_explained(config: dict[str, Any]) -> None:
+    """Whatever JSON holds gives settings that can be used, or one `SettingsError`: nothing else is raised."""
+    try:
+        parsed = parse(config)
+    except SettingsError:
+        return
+    assert parsed.pods_per_node >= 1
+    assert parsed.max_nodes >= 1
+    assert parsed.pod_memory_mib > 0
+    assert all(0 < model.time_limit < MAX_VISIBILITY_SECONDS for model in parsed.models)
+    assert all(len(model.spec.hash) == 64 for model in parsed.models)
