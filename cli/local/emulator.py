@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
-import botocore.session
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
@@ -51,17 +51,14 @@ class Emulator:
 
     def client(self, service: str) -> Any:  # noqa: ANN401  one of 400 client types
         """A client of the emulator."""
-        # A session of its own: this machine's AWS profile and proxies are for another AWS.
-        session = boto3.Session(
-            botocore_session=botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-        )
-        return cast("Any", session).client(
+        return cast("Any", boto3).client(
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            # What moto does not know it answers with 500, which the SDK would try again and again.
+            # What moto does not know it answers with 500, which the SDK would try again and again. It is on
+            # loopback, so no proxy of this machine leads to it.
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
 
@@ -81,6 +78,9 @@ def start(graph: Graph) -> Emulator:
     Raises:
         LocalError: it does not come up.
     """
+    # This machine's AWS profile is for another AWS, and moto's own sessions would look for it too.
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     # moto's own start waits for ever where its thread fails.

@@ -81,9 +81,7 @@ def run(options: Options) -> bool:
                         report.save(outcome, folder)
                         found.append(outcome)
                 except KeyboardInterrupt:
-                    report.say(
-                        "stopping once the document in hand is finished; Ctrl-C again ends it at once"
-                    )
+                    report.say("stopping once the document in hand is finished; Ctrl-C again ends it at once")
                     raise
     report.table(found, folder)
     if tiny:

@@ -127,5 +127,16 @@ async def test_an_error_of_the_work_is_not_swallowed(clock: FakeClock) -> None:
     assert clock.seconds <= VISIBILITY_SECONDS
 
 
+@pytest.mark.usefixtures("clock")
+async def test_a_heartbeat_that_breaks_down_is_not_silent() -> None:
+    """An error that nobody expected in a heartbeat comes out, as one of the work would."""
+
+    async def break_down(_: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await _hold(FakeQueue(break_down), lambda _: _until(asyncio.Event()))
+
+
 async def _until(event: asyncio.Event) -> None:
     await event.wait()

@@ -57,11 +57,13 @@ class ScriptedOllama:
     Attributes:
         script: called with each request for an answer, in a thread of its own; it may block.
         asked: prompts so far, in order.
+        load: what it says to a request that loads the model.
         up: while False, every request is dropped, as by a server that has died.
         host: `address:port`.
     """
 
     script: Callable[[dict[str, Any]], Reply | None] = lambda body: answer(f"about {body['prompt']}")
+    load: Callable[[], Reply] = lambda: Reply({"done": True, "done_reason": "load"})
     asked: list[str] = field(default_factory=list)
     up: bool = True
     host: str = ""
@@ -73,7 +75,7 @@ class ScriptedOllama:
         if path == "/api/ps":
             return Reply({"models": [{"name": "tiny:latest", "digest": DIGEST, "size_vram": 0}]})
         if "prompt" not in body:
-            return Reply({"done": True, "done_reason": "load"})
+            return self.load()
         self.asked.append(body["prompt"])
         return self.script(body)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -305,6 +306,40 @@ def test_attempts_are_counted_and_end_among_the_dead_letters(rig: Rig, ollama: S
     ((_, attributes),) = rig.dead_letters()
     assert (attributes["class"], attributes["reason"]) == ("transient", "server_error")
     assert "out of memory" in attributes["detail"]
+
+
+def test_a_failure_before_the_question_counts_as_an_attempt_too(rig: Rig) -> None:
+    """A document that S3 never hands out is given up after its attempts, with the reason."""
+    key = f"{rig.task.name}/nowhere.txt"
+    detail = {"bucket": {"name": "no-such-bucket"}, "object": {"key": key, "etag": "e"}}
+    rig.worker(attempts=2)
+    rig.send(json.dumps({"source": "aws.s3", "detail-type": "Object Created", "detail": detail}))
+    eventually(rig.is_empty)
+    assert rig.outcomes(key) == ["retried", "failed"]
+    ((_, attributes),) = rig.dead_letters()
+    assert (attributes["class"], attributes["reason"]) == ("transient", "aws_error")
+
+
+def test_a_lost_gpu_does_not_eat_the_queue(rig: Rig, ollama: ScriptedOllama) -> None:
+    """After a server error nothing is received until the model loads again; its error is in the log."""
+    broken = Reply({"error": "CUDA error: device lost"}, 500)
+    healthy = ollama.load
+
+    def lose_the_gpu(body: dict[str, Any]) -> Reply:
+        if len(ollama.asked) == 1:
+            ollama.load = lambda: broken
+            return broken
+        return answer(f"about {body['prompt']}")
+
+    ollama.script = lose_the_gpu
+    rig.worker()
+    keys = [rig.upload(f"{name}.txt", name.encode()) for name in ("one", "two", "three")]
+    eventually(lambda: "model not loaded yet" in rig.log())
+    assert "CUDA error: device lost" in rig.log()
+    assert sum(rig.counts()) == len(keys)
+    ollama.load = healthy
+    eventually(rig.is_empty)
+    assert sorted(outcome for key in keys for outcome in rig.outcomes(key)) == [*["answered"] * 3, "retried"]
 
 
 def test_an_answer_that_the_server_gives_up_on_twice_is_the_documents_fault(
