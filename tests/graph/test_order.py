@@ -18,20 +18,28 @@ VPC_CNI, KUBE_PROXY, IDENTITY_AGENT = (
 )
 NODES = ("NodeGroup nodes-system", "NodeGroup nodes-models")
 TARGETS = ("MountTarget models-a", "MountTarget models-b")
+WAY_OUT = (
+    "Route network-private",
+    "RouteTableAssociation network-private-a",
+    "RouteTableAssociation network-private-b",
+    "VpcEndpoint network-s3",
+)
 CSI, KEDA = "Addon addons-aws-efs-csi-driver", "Release addons-keda"
 
 BEFORE: dict[str, tuple[str, ...]] = {
     # A NAT gateway in a subnet without a way out fails; a node without one never joins.
-    "NatGateway network": ("Route network-public",),
-    "NodeGroup nodes-system": (VPC_CNI, KUBE_PROXY, IDENTITY_AGENT, "Route network-private"),
-    "NodeGroup nodes-models": (VPC_CNI, KUBE_PROXY, IDENTITY_AGENT, "Route network-private"),
+    "NatGateway network": ("Route network-public", "RouteTableAssociation network-public-a"),
+    **dict.fromkeys(NODES, (VPC_CNI, KUBE_PROXY, IDENTITY_AGENT, *WAY_OUT)),
     # Pods get credentials when they are admitted, never later.
     VPC_CNI: ("PodIdentityAssociation node-addons-vpc-cni",),
     CSI: (*NODES, "PodIdentityAssociation addons-efs-csi"),
     KEDA: (*NODES, "PodIdentityAssociation addons-keda"),
     "Addon addons-coredns": NODES,
-    "Namespace namespaces-serving": NODES,
-    "Namespace namespaces-jobs": NODES,
+    # Namespaces and claims are what waits for the last pod, so they go before what pods need to leave.
+    "Namespace namespaces-serving": (*NODES, CSI, KEDA),
+    "Namespace namespaces-jobs": (*NODES, CSI, KEDA),
+    "PersistentVolumeClaim models-read": ("Namespace namespaces-serving",),
+    "PersistentVolumeClaim models-write": ("Namespace namespaces-jobs",),
     # Finalisers of both kinds need the operator.
     "ClusterTriggerAuthentication addons-keda": (KEDA,),
     "ScaledObject summarize": ("Deployment summarize", "ClusterTriggerAuthentication addons-keda", KEDA),

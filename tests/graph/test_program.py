@@ -309,3 +309,27 @@ def test_exports_are_what_people_need(dev: Graph) -> None:
         "results": "results-graph",
         "cluster": "ollama-eks-dev",
     }
+
+
+def test_both_claims_have_the_one_shared_mode_that_the_driver_knows(dev: Graph) -> None:
+    """The EFS driver mounts ReadWriteMany and refuses ReadOnlyMany; `ro` and another uid keep readers out."""
+    volumes = dev.of_type("kubernetes:core/v1:PersistentVolume")
+    claims = dev.of_type("kubernetes:core/v1:PersistentVolumeClaim")
+    assert [each.inputs["spec"]["accessModes"] for each in (*volumes, *claims)] == [["ReadWriteMany"]] * 4
+    assert {each.name: each.inputs["spec"].get("mountOptions") for each in volumes} == {
+        "models-read": ["ro"],
+        "models-write": [],
+    }
+
+
+def test_a_failed_job_is_made_anew(dev: Graph) -> None:
+    """The next `pulumi up` replaces a Job that is not ready instead of waiting for it again."""
+    for job in dev.of_type("kubernetes:batch/v1:Job"):
+        assert job.inputs["metadata"]["annotations"] == {"pulumi.com/replaceUnready": "true"}
+
+
+@pytest.mark.parametrize("protect", [True, False])
+def test_a_bucket_can_be_emptied_only_without_protection(protect: bool) -> None:  # noqa: FBT001
+    """A protected bucket is never emptied; an unprotected one does not stop a destroy."""
+    buckets = evaluate(DEV, {"protect": protect}).of_type("aws:s3/bucket:Bucket")
+    assert [bucket.inputs["forceDestroy"] for bucket in buckets] == [not protect] * 2

@@ -326,3 +326,25 @@ def test_any_config_is_taken_or_explained(config: dict[str, Any]) -> None:
     assert parsed.pod_memory_mib > 0
     assert all(0 < model.time_limit < MAX_VISIBILITY_SECONDS for model in parsed.models)
     assert all(len(model.spec.hash) == 64 for model in parsed.models)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("name", "default", 'models[0].name: given "default": is reserved; choose another name'),
+        ("name", "a-dead-letter", 'models[0].name: given "a-dead-letter": must not end in -dead-letter'),
+        ("from", "not a name!!", "models[0].from: given "),
+        ("modelfile", "FORM llama3", "models[0].modelfile: given "),
+    ],
+)
+def test_what_no_job_could_use_is_refused_before_anything_is_deployed(
+    field: str, value: str, sentence: str
+) -> None:
+    """Names that are taken, and sources that no parser reads, are problems of the config."""
+    model = {"name": "a", "from": "tiny"} | {field: value}
+    if field == "modelfile":
+        del model["from"]
+    with pytest.raises(SettingsError) as caught:
+        parse({"image": IMAGE, "models": [model]})
+    (problem,) = caught.value.problems
+    assert problem.startswith(sentence)
