@@ -26,7 +26,7 @@ quick: ## unit and graph tests: nothing to build, under a minute
 lint: ## ruff and pyright
 	$(RUN) ruff check
 	$(RUN) ruff format --check
-	$(RUN) pyright
+	$(RUN) pyright --project pyproject.toml
 
 fmt: ## format the code
 	$(RUN) ruff check --fix

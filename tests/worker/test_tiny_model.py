@@ -219,7 +219,6 @@ def test_the_pinned_server_says_its_version(http: httpx.Client) -> None:
     assert http.get("/api/version").json() == {"version": "0.24.0"}
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "server killed"])
 def test_no_process_is_left(ollama_binary: Path, tmp_path: Path, killed: bool) -> None:  # noqa: FBT001
     """A server that a test has used is gone with its runner, even if only the server was killed."""
