@@ -111,6 +111,18 @@ def test_awkward_documents_end_as_designed(local: Local, home: Path, tmp_path: P
     assert "num_ctx 2048" in done.stdout
 
 
+@pytest.mark.usefixtures("examples")
+def test_a_model_by_name_is_pulled_and_asked(local: Local, home: Path) -> None:
+    """`MODEL=` replaces the local model by one that a registry serves; it answers the same documents."""
+    built = next((home / "models").glob("*/model.json")).parent
+    with registry.running(built) as server:
+        done = local("--model", server.name("built:latest"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gibberish" not in done.stdout
+    models = {record["model"] for record in _records(_latest(home)).values()}
+    assert models == {server.name("built:latest").removeprefix("http://")}
+
+
 def test_an_unknown_model_is_one_sentence(local: Local, tmp_path: Path) -> None:
     """A name that its registry does not know ends the run, with the name in one clear sentence."""
     with registry.running(tmp_path) as server:
