@@ -14,7 +14,7 @@ from components import names, pods
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 
 if TYPE_CHECKING:
-    from components import settings
+    from components import sections
     from components.platform import Platform
 
 LONGEST_PULL = "3h"
@@ -26,7 +26,7 @@ class ModelArgs:
     """The model, and the platform whose store it goes into."""
 
     platform: Platform
-    model: settings.Model
+    model: sections.Model
 
 
 class Model(pulumi.ComponentResource):

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 if TYPE_CHECKING:
-    from components import settings
+    from components import sections
     from components.documents import Documents
 
 VISIBILITY_SECONDS = 300
@@ -27,7 +27,7 @@ MAX_RECEIVES = 50
 class ModelQueueArgs:
     """The model, whose documents lie under `<model>/`, and the bucket that is watched for them."""
 
-    model: settings.Model
+    model: sections.Model
     documents: Documents
 
 

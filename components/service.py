@@ -19,7 +19,7 @@ from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 from runtime.spec import TaskSpec
 
 if TYPE_CHECKING:
-    from components import settings
+    from components import sections
     from components.model import Model
     from components.model_queue import ModelQueue
     from components.platform import Platform
@@ -35,7 +35,7 @@ class ServiceArgs:
     """The model, its queue, and the model in the store, which a new pod template waits for."""
 
     platform: Platform
-    model: settings.Model
+    model: sections.Model
     queue: ModelQueue
     ready: Model
 

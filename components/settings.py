@@ -6,184 +6,21 @@ types only, because mocks do not see its defaults.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from components.instances import INSTANCES, Instance
 from components.problems import SettingsError, describe, did_you_mean
-from components.subnets import MAX_ZONES, SMALLEST_PREFIX
+from components.sections import Api, Model, Network, Scaling, Setting
 from components.versions import KUBERNETES, KUBERNETES_SUPPORTED
-from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, ModelSource, ModelSpec, Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-"""A model's name becomes part of Kubernetes and AWS names; 40 characters leave room for what is added."""
-
-RESERVED_NAMES = frozenset({"records", "default"})
-"""`records/` in the results bucket holds attempt records; every namespace has a service account `default`."""
-
-RESERVED_SUFFIX = "-dead-letter"
-"""A queue of this name belongs to the model that is named before it."""
-
 NODE_MEMORY_SHARE = 0.8
 """Of a node's memory, what model servers may ask for; the rest is the system's and the workers'."""
-
-
-class Setting(BaseModel):
-    """A part of the config: camelCase in the stack file, frozen, and no key but its own."""
-
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="forbid")
-
-
-def _seconds(value: object) -> object:
-    """`90s`, `10m` or `2h` as seconds."""
-    found = re.fullmatch(r"([0-9]{1,9})(s|m|h)", value) if isinstance(value, str) else None
-    seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
-    if not 0 < seconds < MAX_VISIBILITY_SECONDS:
-        raise ValueError("must be a time such as 90s, 10m or 2h, under the 12h that SQS hides a message")
-    return seconds
-
-
-def _network(cidr: str) -> ipaddress.IPv4Network:
-    try:
-        return ipaddress.IPv4Network(cidr)
-    except ValueError:
-        raise ValueError(f"{cidr} is no IPv4 network; write it such as 203.0.113.0/24") from None
-
-
-class Api(Setting):
-    """Who reaches the Kubernetes API from outside the VPC: nobody (`api: private`), or some networks."""
-
-    public_cidrs: tuple[str, ...] = ()
-
-    @field_validator("public_cidrs")
-    @classmethod
-    def _narrow(cls, cidrs: tuple[str, ...]) -> tuple[str, ...]:
-        merged = ipaddress.collapse_addresses(_network(cidr) for cidr in cidrs)
-        if any(network.prefixlen == 0 for network in merged):
-            raise ValueError("is the whole internet; name your own networks, or use `api: private`")
-        return cidrs
-
-
-class Network(Setting):
-    """The VPC that is made: its range and its zones."""
-
-    cidr: str = "10.64.0.0/16"
-    zones: tuple[str, ...] = ("a", "b")
-
-    @field_validator("cidr")
-    @classmethod
-    def _range(cls, cidr: str) -> str:
-        network = _network(cidr)
-        if not network.is_private or not 16 <= network.prefixlen <= SMALLEST_PREFIX:  # noqa: PLR2004
-            raise ValueError(
-                f"must be a private range between /16 and /{SMALLEST_PREFIX}, such as 10.64.0.0/16"
-            )
-        return cidr
-
-    @field_validator("zones")
-    @classmethod
-    def _letters(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
-        letters = {zone for zone in zones if re.fullmatch("[a-z]", zone)}
-        if len(letters) < len(zones) or not 2 <= len(zones) <= MAX_ZONES:  # noqa: PLR2004  EKS wants two
-            raise ValueError(f"must be 2 to {MAX_ZONES} different zone letters of the region, such as [a, b]")
-        return zones
-
-
-class Scaling(Setting):
-    """How pods follow the queue."""
-
-    poll_seconds: int = Field(default=10, ge=1, le=300)
-    cooldown_seconds: int = Field(default=600, ge=0, le=86_400)
-
-
-class Model(Setting):
-    """One model and its task."""
-
-    name: str
-    from_: str | None = Field(default=None, alias="from", min_length=1)
-    modelfile: str | None = Field(default=None, min_length=1, validate_default=True)
-    prompt: str = ""
-    options: Options = Options()
-    accepts: tuple[DocumentType, ...] = get_args(DocumentType)
-    time_limit: Annotated[int, BeforeValidator(_seconds)] = 600
-    attempts: int = Field(default=3, ge=1, le=20)
-    parallel: int = Field(default=1, ge=1, le=64)
-    documents_per_instance: int | None = Field(default=None, ge=1)
-    max_instances: int | None = Field(default=None, ge=0, le=1000)
-
-    @field_validator("name")
-    @classmethod
-    def _dns_label(cls, name: str, info: ValidationInfo) -> str:
-        if not DNS_LABEL.fullmatch(name):
-            raise ValueError(
-                "must be a DNS label of at most 40 characters: a-z, 0-9 and -, starting with a letter"
-            )
-        if name in RESERVED_NAMES:
-            raise ValueError("is reserved; choose another name")
-        if name.endswith(RESERVED_SUFFIX):
-            raise ValueError(f"must not end in {RESERVED_SUFFIX}, as the dead letters of another model do")
-        if info.context and info.context["names"][name] > 1:
-            raise ValueError("is given to more than one model; each needs its own")
-        return name
-
-    @field_validator("accepts")
-    @classmethod
-    def _some_type(cls, accepts: tuple[DocumentType, ...]) -> tuple[DocumentType, ...]:
-        if not accepts:
-            raise ValueError("must list at least one type")
-        return accepts
-
-    @field_validator("modelfile")
-    @classmethod
-    def _one_source(cls, modelfile: str | None, info: ValidationInfo) -> str | None:
-        if "from_" in info.data and (info.data["from_"] is None) == (modelfile is None):
-            raise ValueError("a model needs exactly one of `from` and `modelfile`")
-        if modelfile is not None:
-            ModelSource.model_validate({"modelfile": modelfile}).check()
-        return modelfile
-
-    @field_validator("from_")
-    @classmethod
-    def _name(cls, name: str | None) -> str | None:
-        if name is not None:
-            ModelSource.model_validate({"from": name}).check()
-        return name
-
-    @field_validator("documents_per_instance")
-    @classmethod
-    def _keeps_slots_busy(cls, documents: int | None, info: ValidationInfo) -> int | None:
-        if documents is not None and documents < info.data.get("parallel", 1):
-            raise ValueError(
-                f"is under parallel ({info.data['parallel']}): a pod would idle while others start"
-            )
-        return documents
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The model itself, whatever it is asked."""
-        source = ModelSource.model_validate({"from": self.from_, "modelfile": self.modelfile})
-        return ModelSpec(source=source)
-
-    @property
-    def scaling_target(self) -> int:
-        """Documents waiting or in hand for each pod that should run."""
-        return self.documents_per_instance or 5 * self.parallel
 
 
 class Settings(Setting):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from components.instances import INSTANCES
 from components.problems import SettingsError
-from components.settings import Api, Model, Network, Scaling, Settings, parse
+from components.sections import Api, Model, Network, Scaling
+from components.settings import Settings, parse
 from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, Options
 
 if TYPE_CHECKING:
