@@ -76,7 +76,7 @@ def ready(host: Host, job: Resource) -> None:
     place = host.place(job.name)
     _write_config(host, job, place)
     # Pods have names of their own, runs on one machine do not: one at a time fills the store.
-    with (host.store / ".lock").open("w") as lock:
+    with (host.store / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _run(host, pod, place)
 

@@ -197,6 +197,8 @@ def test_ctrl_c_leaves_no_process(home: Path, ollama_binary: Path, tmp_path: Pat
         env={**os.environ, "OLLAMA_BINARY": str(ollama_binary)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        # As at a terminal; a test run in the background has SIGINT ignored, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     eventually(lambda: _processes(home) >= {"server", "worker"}, 60)
     running.send_signal(signal.SIGINT)
