@@ -37,11 +37,11 @@ def local(
     from cli.local import run  # noqa: PLC0415
     from cli.local.errors import LocalError  # noqa: PLC0415
 
-    given = {"documents": documents, "stack_file": stack, "home": home and home.expanduser().resolve()}
+    given = {"documents": documents, "stack_file": stack, "home": home}
     options = run.Options(
         model=model,
         verbose=verbose,
-        **{name: path.expanduser() for name, path in given.items() if path is not None},
+        **{name: path.expanduser().resolve() for name, path in given.items() if path is not None},
     )
     try:
         good = run.run(options)

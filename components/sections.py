@@ -22,6 +22,10 @@ RESERVED_SUFFIX = "-dead-letter"
 """A queue of this name belongs to the model that is named before it."""
 
 
+DRAIN_SECONDS = 60
+"""What a pod gets beyond its time limit: to commit what it holds and to hand back what it cannot finish."""
+
+
 class Setting(BaseModel):
     """A part of the config: camelCase in the stack file, frozen, and no key but its own."""
 
@@ -162,3 +166,8 @@ class Model(Setting):
     def scaling_target(self) -> int:
         """Documents waiting or in hand for each pod that should run."""
         return self.documents_per_instance or 5 * self.parallel
+
+    @property
+    def grace_seconds(self) -> int:
+        """What the model's pods get between SIGTERM and SIGKILL."""
+        return self.time_limit + DRAIN_SECONDS

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 HEALTH_PORT = 8080
 
-DRAIN_SECONDS = 60
-"""What a pod gets beyond its time limit: to commit what it holds and to hand back what it cannot finish."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceArgs:
@@ -71,7 +68,6 @@ class Service(pulumi.ComponentResource):
             data={"model.json": args.model.spec.to_json(), "task.json": _task(args)},
             opts=child,
         )
-        grace_seconds = args.model.time_limit + DRAIN_SECONDS
         pod = pods.serving_pod(
             pods.Serving(
                 model=args.model.spec,
@@ -84,7 +80,7 @@ class Service(pulumi.ComponentResource):
             ),
             pods.worker_container(image=image, region=args.platform.stack.region, health_port=HEALTH_PORT),
             service_account=model,
-            grace_seconds=grace_seconds,
+            grace_seconds=args.model.grace_seconds,
         )
         max_instances = args.platform.stack.settings.instances_of(args.model)
         labels = {"app": "service", "model": model}
@@ -147,7 +143,7 @@ def _task(args: ServiceArgs) -> pulumi.Output[str]:
             time_limit_seconds=model.time_limit,
             attempts=model.attempts,
             visibility_seconds=VISIBILITY_SECONDS,
-            grace_seconds=model.time_limit + DRAIN_SECONDS,
+            grace_seconds=model.grace_seconds,
             health_port=HEALTH_PORT,
             **places,
         ).to_json()

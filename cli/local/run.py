@@ -51,7 +51,7 @@ def run(options: Options) -> bool:
     """Answers every document of a folder; True when each has a result.
 
     Raises:
-        LocalError, GraphError, toolchain.ToolError: the run cannot go on, in a sentence.
+        LocalError, GraphError, ToolError: the run cannot go on, in a sentence.
     """
     files = outcomes.find(options.documents)
     graph = evaluate(options.stack_file, _changes(options))

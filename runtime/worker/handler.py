@@ -89,20 +89,21 @@ class Handler:
             record = self._fetched(record, document)
             key, job = reference.key, record.job
             winner = await self._results.find(key, job)
-            committed = winner is not None
             if winner is not None:
+                committed = True
                 await self._finish(message, record, winner)
                 return
             text = documents.read(document, key, self._task.accepts)
             await self._results.write(record)
             answer = await self._ask(text)
             record = _answered(record, answer, self._task.results_bucket)
-            committed = await self._results.put(key, job, answer.text, record.attempt)
-            if committed:
+            stored = await self._results.put(key, job, answer.text, record.attempt)
+            # Ours or another attempt's: from here on the document has its one result.
+            committed = True
+            if stored:
                 await self._end(message, record)
             else:
                 log.info("another attempt was first", job=job)
-                committed = True
                 found = await self._results.find(key, job)
                 await self._results.write(_ended(record, "lost", result=None))
                 await self._finish(message, record, found or {})
