@@ -19,6 +19,10 @@ VISIBILITY_SECONDS = 300
 RETENTION_SECONDS = 14 * 24 * 3600
 """The most that SQS keeps a message (SQS developer guide, quotas)."""
 
+MAX_MESSAGE_BYTES = 262_144
+MAX_DEAD_LETTER_BYTES = 1_048_576
+"""SQS's own limit (SQS developer guide, quotas): beside any body there is room for the reason."""
+
 MAX_RECEIVES = 50
 """A distant backstop: SQS counts every receive, a scale-in too, so the worker counts real attempts itself."""
 
@@ -46,12 +50,14 @@ class ModelQueue(pulumi.ComponentResource):
         dead_letter = aws.sqs.Queue(
             f"{name}-dead-letter",
             message_retention_seconds=RETENTION_SECONDS,
+            max_message_size=MAX_DEAD_LETTER_BYTES,
             sqs_managed_sse_enabled=True,
             opts=child,
         )
         queue = aws.sqs.Queue(
             name,
             visibility_timeout_seconds=VISIBILITY_SECONDS,
+            max_message_size=MAX_MESSAGE_BYTES,
             message_retention_seconds=RETENTION_SECONDS,
             sqs_managed_sse_enabled=True,
             redrive_policy=pulumi.Output.json_dumps(

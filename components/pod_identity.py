@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_aws as aws
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TRUST = json.dumps(
     {
@@ -29,10 +33,23 @@ class Allow:
     Attributes:
         actions: IAM actions, each spelled out.
         resources: ARNs that they are allowed on.
+        only_if: what else has to hold, as IAM's StringEquals takes it.
     """
 
     actions: tuple[str, ...]
     resources: tuple[pulumi.Input[str], ...]
+    only_if: Mapping[str, str] | None = None
+
+    @property
+    def statement(self) -> dict[str, object]:
+        """The statement as IAM writes it."""
+        condition = {"Condition": {"StringEquals": dict(self.only_if)}} if self.only_if else {}
+        return {
+            "Effect": "Allow",
+            "Action": list(self.actions),
+            "Resource": list(self.resources),
+            **condition,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,17 +88,7 @@ class PodIdentity(pulumi.ComponentResource):
         rights: list[pulumi.Resource] = []
         if args.allow:
             document = pulumi.Output.json_dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Action": list(allow.actions),
-                            "Resource": list(allow.resources),
-                        }
-                        for allow in args.allow
-                    ],
-                }
+                {"Version": "2012-10-17", "Statement": [allow.statement for allow in args.allow]}
             )
             rights.append(aws.iam.RolePolicy(name, role=role.id, policy=document, opts=child))
         if args.managed_policy:

@@ -20,6 +20,11 @@ OLLAMA_HOST = "127.0.0.1:11434"
 
 CONFIG_DIR = "/etc/ollama-eks"
 HOME_DIR = "/home/ollama"
+SCRATCH_DIR = "/scratch"
+"""The worker's only place to write: documents that are too big for memory, and what it has in hand."""
+
+SCRATCH_SIZE = "8Gi"
+"""Beyond it the kubelet evicts the pod: 64 slots, twice as many documents on their way, 64 MiB each."""
 
 PROBE_SECONDS = 5
 SLOWEST_START_SECONDS = 120
@@ -44,6 +49,8 @@ class Serving:
         parallel: requests that the server answers at once.
         gpus: GPUs of the server; 0 for none.
         memory_mib: its memory, MiB: the model's pages count too.
+        health_port: where the main container says, under /live, whether the server still answers; None for
+            one that does not say.
     """
 
     model: ModelSpec
@@ -53,6 +60,7 @@ class Serving:
     parallel: int
     gpus: int
     memory_mib: int
+    health_port: int | None = None
 
 
 def serving_pod(
@@ -95,6 +103,7 @@ def serving_pod(
             # It covers the wait for the model directory too, so that the wait ends with its own message.
             failure_threshold=(serving.model.wait_seconds + SLOWEST_START_SECONDS) // PROBE_SECONDS,
         ),
+        liveness_probe=_asked_of_main(serving.health_port) if serving.health_port else None,
         resources=core.ResourceRequirementsArgs(requests=amounts, limits=amounts),
         volume_mounts=[
             core.VolumeMountArgs(name="models", mount_path=serving.model.store, read_only=True),
@@ -116,6 +125,7 @@ def serving_pod(
             _claim("models", serving.claim, read_only=True),
             _config(serving.config),
             core.VolumeArgs(name="home", empty_dir=core.EmptyDirVolumeSourceArgs()),
+            core.VolumeArgs(name="scratch", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=SCRATCH_SIZE)),
         ],
     )
 
@@ -173,13 +183,27 @@ def provisioning_pod(  # noqa: PLR0913  each is said by name
     )
 
 
+def _asked_of_main(health_port: int) -> core.ProbeArgs:
+    """Restarts the server when the container that puts documents to it says that it hangs.
+
+    A server whose model hangs still answers every question that the kubelet could ask it; the probe goes to
+    the pod's address, where the main container answers.
+    """
+    return core.ProbeArgs(
+        http_get=core.HTTPGetActionArgs(path="/live", port=health_port),
+        period_seconds=10,
+        # The main container starts after the server does, and may be restarted itself.
+        failure_threshold=6,
+    )
+
+
 def worker_container(*, image: str, region: str, health_port: int) -> core.ContainerArgs:
     """The main container of a model's own pods: it takes documents from the queue to the server."""
     return core.ContainerArgs(
         name="worker",
         image=image,
         command=["ollama-eks-work", f"{CONFIG_DIR}/task.json"],
-        env=_environment({"OLLAMA_HOST": OLLAMA_HOST, "AWS_DEFAULT_REGION": region}),
+        env=_environment({"OLLAMA_HOST": OLLAMA_HOST, "AWS_DEFAULT_REGION": region, "TMPDIR": SCRATCH_DIR}),
         ports=[core.ContainerPortArgs(name="health", container_port=health_port)],
         readiness_probe=core.ProbeArgs(
             http_get=core.HTTPGetActionArgs(path="/ready", port=health_port), period_seconds=PROBE_SECONDS
@@ -192,7 +216,10 @@ def worker_container(*, image: str, region: str, health_port: int) -> core.Conta
         resources=core.ResourceRequirementsArgs(
             requests={"cpu": "250m", "memory": "256Mi"}, limits={"memory": "512Mi"}
         ),
-        volume_mounts=[core.VolumeMountArgs(name="config", mount_path=CONFIG_DIR, read_only=True)],
+        volume_mounts=[
+            core.VolumeMountArgs(name="config", mount_path=CONFIG_DIR, read_only=True),
+            core.VolumeMountArgs(name="scratch", mount_path=SCRATCH_DIR),
+        ],
         security_context=HARDENED,
     )
 

@@ -6,11 +6,30 @@ import ipaddress
 import re
 from typing import Annotated, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from components.subnets import MAX_ZONES, SMALLEST_PREFIX
-from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, ModelSource, ModelSpec, Options
+from runtime.spec import (
+    MAX_VISIBILITY_SECONDS,
+    DocumentType,
+    LongDocuments,
+    ModelSource,
+    ModelSpec,
+    Options,
+    TaskKind,
+    Think,
+    check_schema,
+    prompt_inputs,
+)
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """A model's name becomes part of Kubernetes and AWS names; 40 characters leave room for what is added."""
@@ -94,6 +113,19 @@ class Scaling(Setting):
     cooldown_seconds: int = Field(default=600, ge=0, le=86_400)
 
 
+class Output(Setting):
+    """What an answer has to be."""
+
+    schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
+
+    @field_validator("schema_")
+    @classmethod
+    def _is_a_schema(cls, schema: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if schema is not None:
+            check_schema(schema)
+        return schema
+
+
 class Model(Setting):
     """One model and its task."""
 
@@ -101,7 +133,12 @@ class Model(Setting):
     from_: str | None = Field(default=None, alias="from", min_length=1)
     modelfile: str | None = Field(default=None, min_length=1, validate_default=True)
     prompt: str = ""
+    system: str = ""
     options: Options = Options()
+    think: Think | None = None
+    output: Output = Output()
+    task: TaskKind = "generate"
+    long_documents: LongDocuments = "refuse"
     accepts: tuple[DocumentType, ...] = get_args(DocumentType)
     time_limit: Annotated[int, BeforeValidator(_seconds)] = 600
     attempts: int = Field(default=3, ge=1, le=20)
@@ -123,6 +160,12 @@ class Model(Setting):
         if info.context and info.context["names"][name] > 1:
             raise ValueError("is given to more than one model; each needs its own")
         return name
+
+    @field_validator("prompt", "system")
+    @classmethod
+    def _a_template(cls, text: str) -> str:
+        prompt_inputs(text)
+        return text
 
     @field_validator("accepts")
     @classmethod
@@ -146,6 +189,14 @@ class Model(Setting):
         if name is not None:
             ModelSource.model_validate({"from": name}).check()
         return name
+
+    @field_validator("task")
+    @classmethod
+    def _one_kind_of_answer(cls, task: TaskKind, info: ValidationInfo) -> TaskKind:
+        output = info.data.get("output")
+        if task == "embed" and output is not None and output.schema_ is not None:
+            raise ValueError("vectors have no schema; leave `output` out, or use `task: generate`")
+        return task
 
     @field_validator("documents_per_instance")
     @classmethod

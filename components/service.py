@@ -16,7 +16,7 @@ from components import pods
 from components.addons import TRIGGER_AUTHENTICATION
 from components.model_queue import VISIBILITY_SECONDS
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
-from runtime.spec import TaskSpec
+from runtime.spec import METRICS_NAMESPACE, TaskSpec
 
 if TYPE_CHECKING:
     from components import sections
@@ -77,10 +77,11 @@ class Service(pulumi.ComponentResource):
                 parallel=args.model.parallel,
                 gpus=args.platform.stack.settings.gpu_count,
                 memory_mib=args.platform.stack.settings.pod_memory_mib,
+                health_port=HEALTH_PORT,
             ),
             pods.worker_container(image=image, region=args.platform.stack.region, health_port=HEALTH_PORT),
             service_account=model,
-            grace_seconds=args.model.grace_seconds,
+            grace_seconds=args.platform.stack.settings.grace_seconds_of(args.model),
         )
         max_instances = args.platform.stack.settings.instances_of(args.model)
         labels = {"app": "service", "model": model}
@@ -137,13 +138,20 @@ def _task(args: ServiceArgs) -> pulumi.Output[str]:
             name=model.name,
             model=args.model.spec,
             prompt=model.prompt,
+            system=model.system,
             options=model.options,
+            think=model.think,
+            output_schema=model.output.schema_,
+            task=model.task,
+            long_documents=model.long_documents,
             accepts=model.accepts,
+            gpus=args.platform.stack.settings.gpu_count,
             parallel=model.parallel,
             time_limit_seconds=model.time_limit,
             attempts=model.attempts,
+            max_instances=args.platform.stack.settings.instances_of(model),
             visibility_seconds=VISIBILITY_SECONDS,
-            grace_seconds=model.grace_seconds,
+            grace_seconds=args.platform.stack.settings.grace_seconds_of(model),
             health_port=HEALTH_PORT,
             **places,
         ).to_json()
@@ -169,10 +177,24 @@ def _rights(args: ServiceArgs) -> tuple[Allow, ...]:
         # Listing tells a missing object from a forbidden one, and finds earlier attempts.
         Allow(actions=("s3:ListBucket",), resources=(documents, results)),
         Allow(
-            actions=("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage"),
+            actions=(
+                "sqs:ReceiveMessage",
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                # Its depth decides whether a document is taken ahead.
+                "sqs:GetQueueAttributes",
+                # A message of several documents is replaced by one for each.
+                "sqs:SendMessage",
+            ),
             resources=(args.queue.arn,),
         ),
         Allow(actions=("sqs:SendMessage",), resources=(args.queue.dead_letter_arn,)),
+        Allow(
+            actions=("cloudwatch:PutMetricData",),
+            # The action knows no resources (service authorization reference, CloudWatch).
+            resources=("*",),
+            only_if={"cloudwatch:namespace": METRICS_NAMESPACE},
+        ),
         Allow(
             actions=("events:PutEvents",),
             resources=(aws.cloudwatch.get_event_bus_output(name="default").arn,),

@@ -23,6 +23,13 @@ NODE_MEMORY_SHARE = 0.8
 """Of a node's memory, what model servers may ask for; the rest is the system's and the workers'."""
 
 
+SPOT_NOTICE_SECONDS = 120
+"""From a Spot notice to the end of the instance (EC2 user guide, "Spot Instance interruption notices")."""
+
+SPOT_MARGIN_SECONDS = 20
+"""Of it, what EKS takes until the pods are told."""
+
+
 class Settings(Setting):
     """The whole of a stack's config."""
 
@@ -105,6 +112,15 @@ class Settings(Setting):
     def instances_of(self, model: Model) -> int:
         """Pods that a model may have at once; 0 pauses it."""
         return self.max_instances if model.max_instances is None else model.max_instances
+
+    def grace_seconds_of(self, model: Model) -> int:
+        """What a model's pods get between SIGTERM and SIGKILL.
+
+        EKS drains a Spot node when its notice comes: a pod is told by SIGTERM, and soon after it is gone.
+        """
+        if self.capacity_type == "spot":
+            return min(model.grace_seconds, SPOT_NOTICE_SECONDS - SPOT_MARGIN_SECONDS)
+        return model.grace_seconds
 
 
 def parse(config: Mapping[str, object]) -> Settings:

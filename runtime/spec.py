@@ -8,17 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from runtime.metric_names import METRICS_NAMESPACE
 from runtime.ollama import modelfile
 from runtime.ollama.model_name import ModelName
+from runtime.schemas import check_schema
+from runtime.template import names as prompt_inputs
 from runtime.version import OLLAMA_VERSION
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = [
+    "MAX_VISIBILITY_SECONDS",
+    "METRICS_NAMESPACE",
+    "DocumentType",
+    "Frozen",
+    "LongDocuments",
+    "ModelSource",
+    "ModelSpec",
+    "Options",
+    "Sampling",
+    "TaskKind",
+    "TaskSpec",
+    "Think",
+    "check_schema",
+    "prompt_inputs",
+    "server_environment",
+]
 
 DocumentType = Literal[
     "text/plain",
@@ -28,7 +47,16 @@ DocumentType = Literal[
     "application/json",
     "application/x-subrip",
     "text/vtt",
+    "application/pdf",
+    "image/png",
+    "image/jpeg",
 ]
+
+TaskKind = Literal["generate", "embed"]
+LongDocuments = Literal["refuse", "split"]
+
+Think = bool | Literal["low", "medium", "high"]
+"""Ollama's `think`: whether, or for some models how long, a model thinks before it answers."""
 
 MAX_VISIBILITY_SECONDS = 43_200
 """SQS hides a message for 12 hours at most, counted from its first receive (SQS developer guide, quotas)."""
@@ -49,20 +77,9 @@ class Frozen(BaseModel):
         )
 
 
-class Options(Frozen):
-    """Ollama's request options, under Ollama's own names (`api.Options` of the server version above).
+class Sampling(Frozen):
+    """How an answer is drawn, under Ollama's own names; all that one document may ask for its own way."""
 
-    The first group are runner options: a request whose runner options differ from those of the loaded model
-    reloads it, so one task sends one set, always. The others shape the sampling.
-    """
-
-    num_ctx: int = Field(default=8192, ge=128, description="tokens of prompt and answer together")
-    num_batch: int | None = Field(default=None, ge=1)
-    num_gpu: int | None = Field(default=None, ge=0)
-    num_thread: int | None = Field(default=None, ge=1)
-    use_mmap: bool = Field(default=False, description="off: over NFS, mmap faults in small pieces")
-
-    num_predict: int = Field(default=2048, ge=1, description="tokens of the answer; never endless")
     temperature: float | None = Field(default=None, ge=0)
     top_k: int | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, ge=0, le=1)
@@ -73,6 +90,22 @@ class Options(Frozen):
     frequency_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
+
+
+class Options(Sampling):
+    """Ollama's request options, under Ollama's own names (`api.Options` of the server version above).
+
+    The first five are runner options: a request whose runner options differ from those of the loaded model
+    reloads it under everybody else, so one task sends one set, always.
+    """
+
+    num_ctx: int = Field(default=8192, ge=128, description="tokens of prompt and answer together")
+    num_batch: int | None = Field(default=None, ge=1)
+    num_gpu: int | None = Field(default=None, ge=0)
+    num_thread: int | None = Field(default=None, ge=1)
+    use_mmap: bool = Field(default=False, description="off: over NFS, mmap faults in small pieces")
+
+    num_predict: int = Field(default=2048, ge=1, description="tokens of the answer; never endless")
 
     def wire(self) -> dict[str, object]:
         """The options as Ollama's API takes them; what is unset stays with the model's own default."""
@@ -148,13 +181,23 @@ class ModelSpec(Frozen):
 
 
 class TaskSpec(Frozen):
-    """One task: what a model is asked about every document, where documents come from, and all limits."""
+    """One task: what a model is asked about every document, where documents come from, and all limits.
+
+    What decides an answer comes first, and makes the `hash`; what follows decides when and where.
+    """
 
     name: str
     model: ModelSpec
     prompt: str = ""
+    system: str = ""
     options: Options = Options()
+    think: Think | None = None
+    output_schema: Mapping[str, JsonValue] | None = None
+    task: TaskKind = "generate"
+    long_documents: LongDocuments = "refuse"
+
     accepts: tuple[DocumentType, ...]
+    gpus: int = Field(default=0, ge=0, description="where the model has to be resident; 0 for the CPU")
 
     queue_url: str
     dead_letter_url: str
@@ -164,22 +207,36 @@ class TaskSpec(Frozen):
     parallel: int = Field(default=1, ge=1, description="documents in the server at once")
     time_limit_seconds: int = Field(default=600, gt=0, lt=MAX_VISIBILITY_SECONDS)
     attempts: int = Field(default=3, ge=1, description="tries of a document that met transient errors")
+    retry_seconds: int = Field(default=21_600, gt=0, description="from the first try to the last")
+    max_instances: int = Field(default=1, ge=0, description="pods that the queue may be shared with")
     visibility_seconds: int = Field(default=300, ge=3, description="extended every third of it")
     poll_seconds: int = Field(default=1, ge=1, le=20, description="one long poll; short, for a quick drain")
     grace_seconds: int = Field(default=660, gt=0, description="from SIGTERM to SIGKILL")
-    max_document_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
+    max_text_bytes: int = Field(default=16 * 1024 * 1024, gt=0, description="a document of text")
+    max_file_bytes: int = Field(default=64 * 1024 * 1024, gt=0, description="an image or a PDF")
     health_port: int = Field(default=8080, ge=0)
 
     @property
     def hash(self) -> str:
-        """The identity of the answer, but for the document: 64 hex digits over model, prompt and options."""
-        content = {"model": self.model.hash, "prompt": self.prompt, "options": self.options.wire()}
+        """The identity of the answer, but for the document: 64 hex digits over model and question."""
+        question = {"prompt", "system", "options", "think", "output_schema", "task", "long_documents"}
+        content = {
+            "model": self.model.hash,
+            **self.model_dump(mode="json", include=question, exclude_none=True),
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
     def prompt_hash(self) -> str:
         """What a record says of the prompt, without repeating it."""
-        return hashlib.sha256(self.prompt.encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.prompt, self.system]).encode()).hexdigest()
+
+    @property
+    def result_type(self) -> tuple[str, str]:
+        """The suffix and the content type of its results."""
+        if self.output_schema is not None or self.task == "embed":
+            return ".json", "application/json"
+        return ".txt", "text/plain; charset=utf-8"
 
 
 def server_environment(*, host: str, models: str, parallel: int) -> Mapping[str, str]:

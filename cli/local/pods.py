@@ -74,7 +74,7 @@ def ready(host: Host, job: Resource) -> None:
     """
     pod = job.inputs["spec"]["template"]["spec"]
     place = host.place(job.name)
-    _write_config(host, job, place)
+    _make_volumes(host, job, place)
     # Pods have names of their own, runs on one machine do not: one at a time fills the store.
     with (host.store / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -107,7 +107,7 @@ def served(host: Host, service: Resource) -> Generator[tuple[TaskSpec, list[Proc
     """
     pod = service.inputs["spec"]["template"]["spec"]
     place = host.place(service.name)
-    _write_config(host, service, place)
+    _make_volumes(host, service, place)
     task = TaskSpec.model_validate_json((place.folder / "config" / "task.json").read_text())
     with contextlib.ExitStack() as running:
         started: list[Process] = []
@@ -128,10 +128,12 @@ def served(host: Host, service: Resource) -> Generator[tuple[TaskSpec, list[Proc
         yield task, started
 
 
-def _write_config(host: Host, workload: Resource, place: Place) -> None:
-    """Writes the pod's ConfigMap, rewritten for this machine, where its volume is mounted."""
+def _make_volumes(host: Host, workload: Resource, place: Place) -> None:
+    """Makes the pod's own folders, and in one of them its ConfigMap, rewritten for this machine."""
     pod = workload.inputs["spec"]["template"]["spec"]
     for volume in pod["volumes"]:
+        folder = rewrites.folders(pod, place)[volume["name"]]
+        folder.mkdir(parents=True, exist_ok=True)
         if "configMap" not in volume:
             continue
         wanted = (workload.inputs["metadata"]["namespace"], volume["configMap"]["name"])
@@ -144,8 +146,6 @@ def _write_config(host: Host, workload: Resource, place: Place) -> None:
             raise GraphError(
                 f"{workload.name} mounts a ConfigMap {'/'.join(wanted)} that is not in the graph"
             )
-        folder = rewrites.folders(pod, place)[volume["name"]]
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in found[0].inputs["data"].items():
             (folder / name).write_text(rewrites.SPECS[name](text, place))
 

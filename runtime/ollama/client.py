@@ -2,51 +2,149 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import httpx
+from pydantic import BaseModel, Field
+
+from runtime.ollama.images import images_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runtime.ollama.images import Image
+    from runtime.spec import TaskSpec
 
 KEEP_LOADED = -1
 """Never unload: the pod's scaling decides when the memory is given back."""
 
+ALWAYS: Mapping[str, object] = {
+    "keep_alive": KEEP_LOADED,
+    # By default the server cuts an over-long prompt in the middle and tells nobody.
+    "truncate": False,
+}
+
+PROBE_SECONDS = 5.0
+"""For what the server answers without its model; one that does not is hung, or its machine is."""
+
+
+class Loaded(BaseModel):
+    """What `/api/ps` says of a model.
+
+    Attributes:
+        name: with its tag.
+        digest: the manifest's.
+        size: bytes of memory that it takes in all.
+        size_vram: bytes of them on GPUs; equal where the model is resident there whole.
+        context_length: tokens; less than num_ctx where the model was trained on less.
+    """
+
+    name: str
+    digest: str
+    size: int = 0
+    size_vram: int = 0
+    context_length: int = 0
+
+
+class _Processes(BaseModel):
+    models: list[Loaded]
+
+
+class _Version(BaseModel):
+    version: str
+
+
+class _Shown(BaseModel):
+    capabilities: list[str] = []
+
+
+class _Word(BaseModel):
+    done: Literal[True]
+
+
+class _Vectors(BaseModel):
+    embeddings: list[list[float]] = Field(min_length=1, max_length=1)
+
 
 class Ollama:
-    """One server. Errors are httpx's own; what they mean is the caller's to say."""
+    """One server. Errors are httpx's own, and pydantic's for what is not its API.
 
-    def __init__(self, host: str) -> None:
-        """Connects to `address:port`, the form of OLLAMA_HOST."""
-        # No time limit of its own: loads and answers take as long as the caller allows. And never by a
-        # proxy of the environment: the server is on loopback.
-        self._http = httpx.AsyncClient(base_url=f"http://{host}", timeout=None, trust_env=False)  # noqa: S113
+    What they mean for a document is the caller's to say.
+    """
 
-    async def load(self, model: str, options: dict[str, object]) -> None:
-        """Loads a model with exactly the options that requests will send; others would load it again."""
-        body = {"model": model, "keep_alive": KEEP_LOADED, "options": options, "stream": False}
-        (await self._http.post("/api/generate", json=body)).raise_for_status()
+    def __init__(self, host: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """Connects to `address:port`, the form of OLLAMA_HOST, or by a transport of the caller's."""
+        self._http = httpx.AsyncClient(
+            base_url=f"http://{host}",
+            # Loads and answers take as long as the caller allows; connects, on loopback, do not.
+            timeout=httpx.Timeout(None, connect=PROBE_SECONDS),
+            # A connection of its own for each request: one kept from before a restart of the server would
+            # break under a document that the server never saw. And no queue: whoever calls sets the limit.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            # Never by a proxy of the environment.
+            trust_env=False,
+            transport=transport,
+        )
 
-    async def generate(
-        self, model: str, *, system: str, prompt: str, options: dict[str, object]
-    ) -> httpx.Response:
-        """Asks for one whole answer; closing the connection stops the server's work on it."""
-        body: dict[str, object] = {
-            "model": model,
-            "prompt": prompt,
-            "options": options,
+    async def load(self, task: TaskSpec) -> None:
+        """Loads a task's model with the options that its requests send; others would load it again."""
+        body = {
+            "model": task.model.reference,
             "keep_alive": KEEP_LOADED,
+            "options": task.options.wire(),
             "stream": False,
-            # By default the server cuts an over-long prompt in the middle and tells nobody.
-            "truncate": False,
-            # By default it forgets the beginning when the context is full, and writes on.
-            "shift": False,
         }
-        if system:
-            body["system"] = system
-        return await self._http.post("/api/generate", json=body)
+        # A model that only embeds is refused at /api/generate, even to load.
+        path = "/api/embed" if task.task == "embed" else "/api/generate"
+        (await self._http.post(path, json=body)).raise_for_status()
 
-    async def loaded_digest(self) -> str:
-        """The manifest digest of the model that is loaded (the server keeps one), empty for none."""
-        loaded: list[dict[str, Any]] = (await self._http.get("/api/ps", timeout=5)).json()["models"]
-        return str(loaded[0]["digest"]) if loaded else ""
+    async def first_word(self, task: TaskSpec) -> None:
+        """Returns once the loaded model has computed one token, or one vector.
+
+        Raises:
+            ValueError: the server says anything else.
+        """
+        body: dict[str, object] = {"model": task.model.reference}
+        if task.task == "embed":
+            answered = await self.embed({**body, "options": task.options.wire(), "input": "1"})
+            _Vectors.model_validate_json(answered.raise_for_status().content)
+            return
+        # No runner option, so it does not load the model again.
+        options = {**task.options.wire(), "num_predict": 1}
+        answered = await self.generate({**body, "options": options, "prompt": "1"})
+        _Word.model_validate_json(answered.raise_for_status().content)
+
+    async def generate(self, body: Mapping[str, object], images: Sequence[Image] = ()) -> httpx.Response:
+        """Asks for one whole answer; closing the connection stops the server's work on it.
+
+        Images are read piece by piece while they are sent, each from its start.
+        """
+        # By default it forgets the beginning when the context is full, and writes on.
+        whole = {**body, **ALWAYS, "stream": False, "shift": False}
+        if not images:
+            return await self._http.post("/api/generate", json=whole)
+        headers, content = images_request(whole, images)
+        return await self._http.post("/api/generate", content=content, headers=headers)
+
+    async def embed(self, body: Mapping[str, object]) -> httpx.Response:
+        """Asks for the vectors of the texts in `input`."""
+        return await self._http.post("/api/embed", json={**body, **ALWAYS})
+
+    async def capabilities(self, model: str) -> frozenset[str]:
+        """What the model can do: `completion`, `embedding`, `vision`, `thinking`, `tools`..."""
+        answered = await self._http.post("/api/show", json={"model": model}, timeout=PROBE_SECONDS)
+        return frozenset(_Shown.model_validate_json(answered.raise_for_status().content).capabilities)
+
+    async def loaded(self) -> Loaded | None:
+        """The model that is loaded (the server keeps one), None for none. While one loads, it is listed."""
+        answered = await self._http.get("/api/ps", timeout=PROBE_SECONDS)
+        models = _Processes.model_validate_json(answered.raise_for_status().content).models
+        return models[0] if models else None
+
+    async def ping(self) -> str:
+        """The server's version: what it says at once, whatever its model does, unless it hangs."""
+        answered = await self._http.get("/api/version", timeout=PROBE_SECONDS)
+        return _Version.model_validate_json(answered.raise_for_status().content).version
 
     async def close(self) -> None:
         """Ends every connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+PATIENT = Config(
+    connect_timeout=5,
+    # Longer than the longest long poll, which SQS answers after 20 seconds.
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=64,
+    # The bodies here are small and TLS guards them; a checksum of each is time of every document.
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+
+BRIEF = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
+"""For what can wait for the next minute, and must not hold up the end of a worker."""
 
 
 class AwsFailure(TransientFailure):
@@ -46,17 +61,31 @@ class Aws:
 
 def connect() -> Aws:
     """Clients for the region, credentials and endpoints of the environment, as the SDK finds them."""
-    patient = Config(
-        connect_timeout=5,
-        # Longer than the longest long poll, which SQS answers after 20 seconds.
-        read_timeout=30,
-        retries={"mode": "standard", "total_max_attempts": 4},
-        max_pool_connections=32,
-    )
-    make: Any = cast("Any", boto3).client  # its own type has an overload for each of 400 services
-    return Aws(
-        s3=make("s3", config=patient), sqs=make("sqs", config=patient), events=make("events", config=patient)
-    )
+    return Aws(s3=client("s3"), sqs=client("sqs"), events=client("events"))
+
+
+def client(service: str, config: Config = PATIENT) -> Any:  # noqa: ANN401  400 overloads in boto3's own type
+    """One service's client."""
+    make: Any = cast("Any", boto3).client
+    return make(service, config=config)
+
+
+async def put_metric_data(namespace: str, data: list[dict[str, object]]) -> None:
+    """CloudWatch's call of that name; its client is made when it is first needed, since a start needs none.
+
+    Raises:
+        AwsFailure: it failed, perhaps with effect: it is not tried again here.
+    """
+
+    def put_metric_data() -> None:
+        _cloudwatch().put_metric_data(Namespace=namespace, MetricData=data)
+
+    await call(put_metric_data)
+
+
+@functools.cache
+def _cloudwatch() -> Any:  # noqa: ANN401  as above
+    return client("cloudwatch", BRIEF)
 
 
 async def call(operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

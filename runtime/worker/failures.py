@@ -46,5 +46,11 @@ class ServerFailure(Failure):
     kind = "server"
 
 
+def failure_of(kind: FailureClass, reason: str, detail: str) -> Failure:
+    """The failure that a record tells of."""
+    classes = (DocumentFailure, TransientFailure, ServerFailure)
+    return next(found for found in classes if found.kind == kind)(reason, detail)
+
+
 class LostOwnershipError(Exception):
     """The message belongs to somebody else by now: whatever is in hand must not be committed as ours."""

@@ -3,52 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
 
-from runtime.worker import documents, keys, messages
-from runtime.worker.answers import Answer, ask
-from runtime.worker.aws import AwsFailure
+from runtime.worker import answering, documents, messages
+from runtime.worker.attempt import Attempt
+from runtime.worker.clock import SYSTEM, Clock
+from runtime.worker.ends import backoff_seconds
 from runtime.worker.failures import (
     DocumentFailure,
     Failure,
     LostOwnershipError,
-    ServerFailure,
     TransientFailure,
+    failure_of,
 )
-from runtime.worker.records import (
-    DocumentFacts,
-    FailureFacts,
-    Outcome,
-    Record,
-    ResultFacts,
-    Tokens,
-    attempt_id,
-    now,
-)
-from runtime.worker.results import MISSING
+from runtime.worker.history import DEATHS
+from runtime.worker.turns import NoTurnError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from runtime.ollama.client import Ollama
     from runtime.spec import TaskSpec
-    from runtime.worker.aws import Aws
+    from runtime.worker.answering import Answer, Question
+    from runtime.worker.documents import Documents
+    from runtime.worker.ends import Ends
     from runtime.worker.holding import Hold
-    from runtime.worker.messages import DocumentReference
-    from runtime.worker.queue import Message, Queue
+    from runtime.worker.journal import Journal
+    from runtime.worker.queue import Queue
     from runtime.worker.results import Results
     from runtime.worker.server import Server
+    from runtime.worker.turns import Turn
 
 log = structlog.get_logger()
 
-MAX_BACKOFF_SECONDS = 60
-"""A message that waits hidden keeps its pod, and so a GPU, alive."""
-
-
-SERVER_REASONS = frozenset({"server_gone", "model_gone", "server_error", "time_limit"})
+SERVER_REASONS = DEATHS | {
+    "server_unreachable",
+    "runner_down",
+    "model_gone",
+    "server_error",
+    "time_limit",
+}
 """Failures after which the server has to show its model anew, whoever is to blame."""
 
 
@@ -56,214 +51,145 @@ class Handler:
     """Takes messages to their end. Every step is safe to repeat: SQS delivers at least once."""
 
     def __init__(  # noqa: PLR0913  the parts that it joins, each made once in main
-        self, *, task: TaskSpec, aws: Aws, queue: Queue, results: Results, server: Server, ollama: Ollama
+        self,
+        *,
+        task: TaskSpec,
+        queue: Queue,
+        documents: Documents,
+        results: Results,
+        server: Server,
+        ollama: Ollama,
+        journal: Journal,
+        ends: Ends,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._task = task
-        self._aws = aws
         self._queue = queue
+        self._documents = documents
         self._results = results
         self._server = server
         self._ollama = ollama
+        self._journal = journal
+        self._ends = ends
+        self._clock = clock
 
-    async def handle(self, hold: Hold) -> None:
+    async def handle(self, hold: Hold, turn: Turn) -> None:
         """Handles the message in hand. What fails is recorded; nothing expected is raised."""
         message = hold.message
         try:
             try:
-                reference = messages.parse(message.body)
+                jobs = messages.parse(message.body)
+                self._check_places(jobs)
             except DocumentFailure as failure:
                 log.error("message not understood", reason=failure.reason, detail=failure.detail)
                 await self._queue.dead_letter(message, failure)
                 return
-            await self._attempt(hold, reference)
-        except (AwsFailure, LostOwnershipError) as error:
-            # Not even the failure could be recorded. The message comes back when its visibility ends.
-            log.error("message left to come back", problem=str(error))
-
-    async def _attempt(self, hold: Hold, reference: DocumentReference) -> None:
-        message = hold.message
-        record = self._begin(message, reference)
-        committed = False
-        try:
-            document = await documents.fetch(self._aws.s3, reference, self._task.max_document_bytes)
-            record = self._fetched(record, document)
-            key, job = reference.key, record.job
-            winner = await self._results.find(key, job)
-            if winner is not None:
-                committed = True
-                await self._finish(message, record, winner)
-                return
-            text = documents.read(document, key, self._task.accepts)
-            await self._results.write(record)
-            answer = await self._ask(text)
-            record = _answered(record, answer, self._task.results_bucket)
-            stored = await self._results.put(key, job, answer.text, record.attempt)
-            # Ours or another attempt's: from here on the document has its one result.
-            committed = True
-            if stored:
-                await self._end(message, record)
+            if len(jobs) == 1:
+                await self._attempt(hold, turn, jobs[0])
             else:
-                log.info("another attempt was first", job=job)
-                found = await self._results.find(key, job)
-                await self._results.write(_ended(record, "lost", result=None))
-                await self._finish(message, record, found or {})
+                # Each document has its own attempts and its own end, so each gets a message of its own.
+                await self._queue.replace(message, [job.body() for job in jobs])
+        except (TransientFailure, LostOwnershipError) as error:
+            # Not even the failure could be recorded.
+            log.error("message left to come back", problem=str(error))
+            with contextlib.suppress(TransientFailure, LostOwnershipError):
+                await hold.release(backoff_seconds(message.receives))
+
+    def _check_places(self, jobs: tuple[messages.Job, ...]) -> None:
+        """Says so before anything is fetched: this worker may read, and name results after, nothing else."""
+        place = f"s3://{self._task.documents_bucket}/{self._task.name}/"
+        if any(not f"s3://{job.bucket}/{job.key}".startswith(place) for job in jobs):
+            raise DocumentFailure("misplaced", f"the document does not lie under {place}")
+
+    async def _attempt(self, hold: Hold, turn: Turn, job: messages.Job) -> None:
+        attempt = Attempt(self._task, job, hold.message, self._server.digest, self._clock)
+        self._journal.note(hold.message.receipt, attempt.record)
+        try:
+            with contextlib.ExitStack() as files:
+                question = await self._prepare(attempt, files)
+                if question is not None:
+                    answer = await self._ask(attempt, question, turn)
+                    await self._ends.answered(attempt, answer)
+        except NoTurnError as error:
+            await self._ends.given_back(hold, attempt, str(error))
         except Failure as failure:
-            if committed:
+            if attempt.committed:
                 # Answered is answered: whoever gets the message next does what is left.
-                log.warning("steps after the result are left", job=record.job, detail=failure.detail)
-                await self._queue.hide(message, _backoff_seconds(message.receives))
-                return
-            await self._fail(message, record, failure)
+                log.warning("steps after the result are left", job=attempt.record.job, detail=failure.detail)
+                await hold.release(backoff_seconds(attempt.message.receives))
+            else:
+                await self._ends.failed(hold, attempt, failure)
         except asyncio.CancelledError:
-            await self._give_back(hold, record)
+            await self._ends.given_back(hold, attempt, "lost" if hold.lost else "the worker is going")
             raise
+        finally:
+            self._journal.forget(attempt.record.attempt)
 
-    def _begin(self, message: Message, reference: DocumentReference) -> Record:
-        """The record as it stands before anything was read; the version is what the message says."""
-        started = now()
-        version = reference.version or reference.etag
-        return Record(
-            job=keys.job_id(reference.bucket, reference.key, version, self._task.hash),
-            attempt=attempt_id(started),
-            task=self._task.name,
-            outcome="running",
-            document=DocumentFacts(bucket=reference.bucket, key=reference.key, version=version),
-            model=self._task.model.reference,
-            model_hash=self._task.model.hash,
-            model_digest=self._server.digest,
-            prompt_hash=self._task.prompt_hash,
-            options=self._task.options.wire(),
-            receives=message.receives,
-            started=started,
-            seconds={"waited": round(max(0.0, (started - message.sent).total_seconds()), 3)},
+    async def _prepare(self, attempt: Attempt, files: contextlib.ExitStack) -> Question | None:
+        """All that can be done before there is a slot; None where nothing has to be asked any more."""
+        self._seconds_left(attempt)
+        fetched = await self._documents.fetch(attempt.job)
+        files.callback(fetched.close)
+        attempt.fetched(fetched)
+        winner = await self._results.find(attempt.key, attempt.record.job)
+        if winner is not None:
+            attempt.committed = True
+            await self._ends.finish(attempt, winner)
+            return None
+        past = await self._ends.look_back(attempt)
+        if past.failed is not None:
+            await self._queue.dead_letter(attempt.message, failure_of(**past.failed.model_dump()))
+            return None
+        if past.crashed_alone:
+            raise DocumentFailure("kills_worker", "the worker died while it had this document alone in hand")
+        attempt.is_alone(past.suspect)
+        content = await documents.read(fetched, attempt.key, self._task, vision=self._server.vision)
+        files.callback(content.close)
+        attempt.decided(content)
+        question = answering.prepare(
+            self._task,
+            text=content.text,
+            images=content.images,
+            inputs=attempt.job.inputs,
+            sampling=attempt.job.sampling,
         )
+        attempt.phase_ended("fetch")
+        self._journal.note(attempt.message.receipt, attempt.record)
+        await self._results.write(attempt.record)
+        return question
 
-    def _fetched(self, record: Record, document: documents.Document) -> Record:
-        """The record once the document is there; S3's own answer says which version it is."""
-        known = record.document
-        return record.model_copy(
-            update={
-                "job": keys.job_id(known.bucket, known.key, document.version, self._task.hash),
-                "document": known.model_copy(
-                    update={
-                        "version": document.version,
-                        "type": documents.type_of(known.key, document.content_type),
-                        "bytes": len(document.content),
-                    }
-                ),
-                "seconds": {**record.seconds, "fetch": round((now() - record.started).total_seconds(), 3)},
-            }
-        )
-
-    async def _ask(self, text: str) -> Answer:
-        limit = self._task.time_limit_seconds
-        try:
-            async with asyncio.timeout(limit):
-                return await ask(self._ollama, self._task, text)
-        except TimeoutError:
-            raise TransientFailure("time_limit", f"no answer within {limit} seconds") from None
-
-    async def _end(self, message: Message, record: Record) -> None:
-        """What follows a result that is there: its record, its event, and the end of the message."""
-        await self._results.write(record)
-        await self._results.announce(record)
-        await self._queue.delete(message)
-        log.info(
-            "document answered",
-            job=record.job,
-            key=record.document.key,
-            seconds=record.seconds,
-            tokens=record.tokens.model_dump() if record.tokens else None,
-        )
-
-    async def _finish(self, message: Message, ours: Record, winner: Mapping[str, str]) -> None:
-        """Does what the attempt whose result is there, with this metadata, may have left undone."""
-        key, job, attempt = ours.document.key, ours.job, winner.get("attempt", "")
-        try:
-            theirs = await self._results.read(key, job, attempt)
-        except AwsFailure as error:
-            if error.code not in MISSING:
+    async def _ask(self, attempt: Attempt, question: Question, turn: Turn) -> Answer:
+        async with turn.at_server(alone=attempt.record.alone):
+            attempt.phase_ended("turn")
+            if not self._server.ready:
+                raise NoTurnError("the model server is sick")
+            try:
+                async with asyncio.timeout(self._seconds_left(attempt)):
+                    return await answering.answer(self._ollama, self._task, question)
+            except TimeoutError:
+                # It may be the deadline that has passed.
+                self._seconds_left(attempt)
+                self._server.mark_sick()
+                detail = f"no answer within {self._task.time_limit_seconds} seconds"
+                raise TransientFailure("time_limit", detail) from None
+            except Failure as failure:
+                if failure.reason in SERVER_REASONS:
+                    # The next document waits until the model answers: a lost GPU must not eat the queue.
+                    self._server.mark_sick()
                 raise
-            theirs = ours.model_copy(update={"attempt": attempt})
-        if theirs.outcome != "answered":
-            place = ResultFacts(bucket=self._task.results_bucket, key=keys.result_key(key, job))
-            theirs = _ended(theirs, "answered", result=place, completed_by=ours.attempt)
-        await self._end(message, theirs)
+            finally:
+                attempt.phase_ended("server")
 
-    async def _fail(self, message: Message, record: Record, failure: Failure) -> None:
-        """Records a failure and does with the message what its class asks for."""
-        earlier: list[Record] = []
-        if message.receives > 1:
-            earlier = await self._results.attempts(record.document.key, record.job)
-        if failure.reason in SERVER_REASONS:
-            # The next document waits until the model is seen loaded again: a lost GPU must not eat the queue.
-            self._server.mark_sick()
-        if isinstance(failure, TransientFailure):
-            failure = self._last_straw(failure, earlier)
-        facts = FailureFacts(kind=failure.kind, reason=failure.reason, detail=failure.detail)
-        tried = sum(past.outcome == "retried" for past in earlier) + 1
-        if isinstance(failure, ServerFailure):
-            outcome: Outcome = "released"
-        elif isinstance(failure, TransientFailure) and tried < self._task.attempts:
-            outcome = "retried"
-        else:
-            outcome = "failed"
-        log.warning(
-            "document not answered",
-            outcome=outcome,
-            job=record.job,
-            key=record.document.key,
-            kind=failure.kind,
-            reason=failure.reason,
-            detail=failure.detail,
-        )
-        await self._results.write(_ended(record, outcome, failure=facts))
-        if outcome == "failed":
-            await self._queue.dead_letter(message, failure)
-        else:
-            await self._queue.hide(message, _backoff_seconds(tried) if outcome == "retried" else 0)
+    def _seconds_left(self, attempt: Attempt) -> float:
+        """How long the document may take from now on.
 
-    def _last_straw(self, failure: TransientFailure, earlier: list[Record]) -> Failure:
-        """An answer that the server gives up on twice is the document's doing."""
-        again = any(past.failure and past.failure.reason == "not_done" for past in earlier)
-        if failure.reason == "not_done" and again:
-            return DocumentFailure(failure.reason, f"{failure.detail}; it did so twice")
-        return failure
-
-    async def _give_back(self, hold: Hold, record: Record) -> None:
-        """What a pod that goes away, or that lost its message, still says."""
-        outcome: Outcome = "lost" if hold.lost else "released"
-        log.info("document given up", outcome=outcome, job=record.job, key=record.document.key)
-        try:
-            if hold.lost and await self._results.find(record.document.key, record.job) is not None:
-                # Whoever has the message now may have completed our record: it is not ours to write.
-                return
-            await self._results.write(_ended(record, outcome))
-            if not hold.lost:
-                await self._queue.hide(hold.message, 0)
-        except (AwsFailure, LostOwnershipError) as error:
-            log.warning("message left to come back", problem=str(error))
-
-
-def _answered(record: Record, answer: Answer, bucket: str) -> Record:
-    return _ended(
-        record,
-        "answered",
-        seconds={
-            **record.seconds,
-            "load": round(answer.load_seconds, 3),
-            "prompt": round(answer.prompt_seconds, 3),
-            "answer": round(answer.answer_seconds, 3),
-        },
-        tokens=Tokens(prompt=answer.prompt_tokens, answer=answer.answer_tokens),
-        result=ResultFacts(bucket=bucket, key=keys.result_key(record.document.key, record.job)),
-    )
-
-
-def _ended(record: Record, outcome: Outcome, **facts: object) -> Record:
-    return record.model_copy(update={"outcome": outcome, "ended": now(), **facts})
-
-
-def _backoff_seconds(tried: int) -> int:
-    """Doubling from 2 seconds, at most a minute, with jitter so that a burst does not return as one."""
-    return round(random.uniform(0.5, 1.0) * min(MAX_BACKOFF_SECONDS, 2**tried))  # noqa: S311  no secret
+        Raises:
+            DocumentFailure: `too_late`.
+        """
+        limit, deadline = float(self._task.time_limit_seconds), attempt.job.deadline
+        if deadline is None:
+            return limit
+        left = (deadline - self._clock.now()).total_seconds()
+        if left <= 0:
+            raise DocumentFailure("too_late", f"the deadline was {deadline.isoformat()}")
+        return min(limit, left)

@@ -1,36 +1,89 @@
-"""What the kubelet asks: `/live` and `/ready`, answered by the same loop that does the work."""
+"""What is asked from outside: `/live`, `/ready` and `/metrics`, answered by the loop that does the work.
+
+That the same loop answers is the point. A loop that stalls answers nobody: the kubelet's probe times out
+(after 1 s by default), which counts like a 503, and the third in a row restarts the container. A server in a
+thread, such as prometheus_client's, would go on answering for a loop that is dead.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+from runtime.worker.metrics import CONTENT_TYPE
 
-    from runtime.worker.server import Server
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+MAX_REQUEST_BYTES = 8192
+REQUEST_SECONDS = 5
+REQUEST_LINE = re.compile(rb"([A-Z]+) ([^\s?]+)(?:\?\S*)? HTTP/1\.[01]\r\n")
+
+Answer = tuple[HTTPStatus, bytes]
 
 
 @contextlib.asynccontextmanager
-async def serving(server: Server, port: int) -> AsyncGenerator[None]:
+async def serving(
+    port: int, live: Callable[[], bool], ready: Callable[[], bool], metrics: Callable[[], bytes]
+) -> AsyncGenerator[int]:
     """Answers on all addresses, since the kubelet asks from outside the pod, until the block ends.
+
+    Args:
+        port: 0 for any that is free.
+        live: whether the worker is to go on; if not, the kubelet restarts it.
+        ready: whether it can answer documents, or has one in hand.
+        metrics: the text that a scrape gets.
+
+    Yields:
+        The port.
 
     Raises:
         OSError: the port is taken.
     """
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, ValueError):
-            async with asyncio.timeout(5):
-                request = await reader.readline()
-                path = request.split()[1:2]
-                good = {b"/live": server.alive, b"/ready": server.ready}.get(path[0] if path else b"")
-                status = {True: "200 OK", False: "503 Service Unavailable", None: "404 Not Found"}[good]
-                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-                await writer.drain()
-        writer.close()
+    def judged(good: bool) -> Answer:  # noqa: FBT001  the judgement itself
+        return (HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE), b""
 
-    listener = await asyncio.start_server(answer, host=None, port=port)
+    pages: dict[bytes, Callable[[], Answer]] = {
+        b"/live": lambda: judged(live()),
+        b"/ready": lambda: judged(ready()),
+        b"/metrics": lambda: (HTTPStatus.OK, metrics()),
+    }
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_response(head, pages))
+                await writer.drain()
+        except (ConnectionError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+            pass  # whoever it was has gone, or does not speak HTTP
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(answer, host=None, port=port, limit=MAX_REQUEST_BYTES)
     async with listener:
-        yield
+        # Port 0 gives each address family its own port: the first is IPv4's, where there is one.
+        yield min(listener.sockets, key=lambda bound: bound.family).getsockname()[1]
+
+
+def _response(head: bytes, pages: dict[bytes, Callable[[], Answer]]) -> bytes:
+    """The whole answer to a request."""
+    request = REQUEST_LINE.match(head)
+    method, path = request.groups() if request else (b"", b"")
+    page, body = pages.get(path), b""
+    if request is None:
+        status = HTTPStatus.BAD_REQUEST
+    elif method not in {b"GET", b"HEAD"}:
+        status = HTTPStatus.METHOD_NOT_ALLOWED
+    elif page is None:
+        status = HTTPStatus.NOT_FOUND
+    else:
+        status, body = page()
+    what = f"Content-Type: {CONTENT_TYPE}\r\n" if body else ""
+    fields = f"{what}Content-Length: {len(body)}\r\nConnection: close\r\n"
+    start = f"HTTP/1.1 {status.value} {status.phrase}\r\n{fields}\r\n".encode()
+    return start if method == b"HEAD" else start + body

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import structlog
 
-from runtime.worker.aws import AwsFailure
-from runtime.worker.failures import LostOwnershipError
+from runtime.worker.clock import SYSTEM, Clock
+from runtime.worker.failures import LostOwnershipError, TransientFailure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,11 +26,36 @@ class Hold:
         lost: whether it belongs to somebody else by now.
     """
 
-    def __init__(self, queue: Queue, message: Message, visibility_seconds: int) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        message: Message,
+        visibility_seconds: int,
+        *,
+        missed: Callable[[], None] = lambda: None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        """Args are the queue, its message, how long a heartbeat hides it, and who hears of missed ones."""
         self.message = message
         self.lost = False
         self._queue = queue
         self._visibility_seconds = visibility_seconds
+        self._missed = missed
+        self._clock = clock
+        self._kept = True
+        self._one_at_a_time = asyncio.Lock()
+
+    async def release(self, seconds: int) -> None:
+        """Gives the message back, for others to see after so many seconds; no heartbeat follows.
+
+        Raises:
+            LostOwnershipError: it is not ours any more.
+            TransientFailure: SQS does not answer.
+        """
+        self._kept = False
+        # A heartbeat under way that arrived later would hide it again, for everybody.
+        async with self._one_at_a_time:
+            await self._queue.hide(self.message.receipt, seconds)
 
     async def during(self, work: Callable[[Hold], Awaitable[None]]) -> None:
         """Runs `work`, hiding the message anew every third of its visibility; cancels it once it is lost."""
@@ -39,6 +63,8 @@ class Hold:
         beating = asyncio.ensure_future(self._beat())
         try:
             await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._kept:
+                await asyncio.wait({working})
         finally:
             # Heartbeats go on while what is cancelled hands its message back.
             if not working.done():
@@ -52,17 +78,21 @@ class Hold:
                 task.result()
 
     async def _beat(self) -> None:
-        held_until = time.monotonic() + self._visibility_seconds
+        held_until = self._clock.monotonic() + self._visibility_seconds
         while True:
-            await asyncio.sleep(self._visibility_seconds / 3)
-            asked = time.monotonic()
+            await self._clock.sleep(self._visibility_seconds / 3)
+            asked = self._clock.monotonic()
             try:
-                await self._queue.hide(self.message, self._visibility_seconds)
+                async with self._one_at_a_time:
+                    if not self._kept:
+                        return
+                    await self._queue.hide(self.message.receipt, self._visibility_seconds)
             except LostOwnershipError as error:
                 problem = str(error)
-            except AwsFailure as error:
+            except TransientFailure as error:
                 log.warning("heartbeat failed", problem=error.detail)
-                if time.monotonic() < held_until:
+                self._missed()
+                if self._clock.monotonic() < held_until:
                     continue
                 problem = error.detail
             else:

@@ -1,6 +1,6 @@
 """Where results and records lie. Pure.
 
-<task>/<document>/<job>.txt                       the result
+<task>/<document>/<job>.txt                       the result, or .json
 records/<task>/<document>/<job>/<attempt>.json    one record for each attempt
 """
 
@@ -13,14 +13,18 @@ MAX_KEY_BYTES = 1024
 """S3: a key is at most 1,024 bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects")."""
 
 
-def job_id(bucket: str, key: str, version: str, task_hash: str) -> str:
-    """The identity of one answer: this version of this document, asked by this version of the task."""
-    return hashlib.sha256(json.dumps([bucket, key, version, task_hash]).encode()).hexdigest()
+def job_id(bucket: str, key: str, version: str, task_hash: str, variation: str = "") -> str:
+    """The identity of one answer: this version of this document, asked by this version of the task.
+
+    `variation` is what one message wants otherwise than the task, empty for nothing.
+    """
+    asked = [bucket, key, version, task_hash, *filter(None, [variation])]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
-def result_key(key: str, job: str) -> str:
+def result_key(key: str, job: str, suffix: str) -> str:
     """Where the result of a document lies; its key begins with the task's name already."""
-    return _fit("", key, f"/{job}.txt")
+    return _fit("", key, f"/{job}{suffix}")
 
 
 def records_prefix(key: str, job: str) -> str:

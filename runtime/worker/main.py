@@ -7,7 +7,10 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
@@ -15,14 +18,25 @@ from pydantic import ValidationError
 from runtime import logs
 from runtime.ollama.client import Ollama
 from runtime.spec import TaskSpec
-from runtime.worker import aws, health
-from runtime.worker.consumer import Consumer
+from runtime.worker import aws, cloudwatch, health, pod
+from runtime.worker.consumer import HANDS_PER_SLOT, Consumer
+from runtime.worker.documents import Documents
+from runtime.worker.ends import Ends
 from runtime.worker.handler import Handler
+from runtime.worker.journal import Journal
+from runtime.worker.metrics import Metrics
 from runtime.worker.queue import Queue
 from runtime.worker.results import Results
 from runtime.worker.server import Server
+from runtime.worker.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
 
 log = structlog.get_logger()
+
+OTHER_CALLS = 8
+"""Threads for calls to AWS beside those of the hands: heartbeats, depth of the queue, metrics."""
 
 
 async def work(task: TaskSpec, ollama_host: str) -> None:
@@ -31,20 +45,59 @@ async def work(task: TaskSpec, ollama_host: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.set_default_executor(ThreadPoolExecutor(2 * HANDS_PER_SLOT * task.parallel + OTHER_CALLS))
 
+    metrics = Metrics(task.name)
     clients = aws.connect()
+    queue, results, journal = Queue(clients, task), Results(clients, task), Journal(_journal_folder(task))
+    turns = Turns(task.parallel)
     ollama = Ollama(ollama_host)
-    queue = Queue(clients, task)
-    results = Results(clients, task.results_bucket)
-    server = Server(ollama, task)
-    handler = Handler(task=task, aws=clients, queue=queue, results=results, server=server, ollama=ollama)
     try:
-        async with health.serving(server, task.health_port):
+        server = Server(ollama, task, loaded=metrics.model_loaded)
+        ends = Ends(task=task, queue=queue, results=results, ended=metrics.ended)
+        handler = Handler(
+            task=task,
+            queue=queue,
+            documents=Documents(clients, task),
+            results=results,
+            server=server,
+            ollama=ollama,
+            journal=journal,
+            ends=ends,
+        )
+        consumer = Consumer(
+            task=task, queue=queue, handler=handler, server=server, turns=turns, metrics=metrics
+        )
+        async with health.serving(
+            task.health_port,
+            live=lambda: server.alive,
+            # A pod that is not ready is the first to go when there are to be fewer.
+            ready=lambda: server.ready or consumer.busy,
+            metrics=metrics.exposition,
+        ):
             log.info("started", task=task.name, model=task.model.reference)
-            await Consumer(task=task, queue=queue, handler=handler, server=server).run(stop)
+            aside = [cloudwatch.push(metrics, aws.put_metric_data)]
+            if (me := pod.connect()) is not None:
+                aside.append(pod.mind(me, lambda: consumer.busy))
+            await ends.of_predecessor(journal)
+            await _beside(consumer.run(stop), aside)
     finally:
         await ollama.close()
     log.info("stopped")
+
+
+async def _beside(work: Coroutine[None, None, None], aside: Sequence[Coroutine[None, None, None]]) -> None:
+    """Runs the work with others beside it; they end with it, and it with any of them that dies."""
+    async with asyncio.TaskGroup() as group:
+        others = [group.create_task(other) for other in aside]
+        await work
+        for other in others:
+            other.cancel()
+
+
+def _journal_folder(task: TaskSpec) -> Path:
+    """On the pod's scratch volume, which outlives its containers."""
+    return Path(tempfile.gettempdir(), "ollama-eks", task.name, "in-hand")
 
 
 def main() -> None:

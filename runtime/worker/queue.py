@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from runtime.worker.aws import Aws, AwsFailure, call
-from runtime.worker.failures import Failure, LostOwnershipError
+from runtime.worker.failures import Failure, LostOwnershipError, TransientFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
     from runtime.spec import TaskSpec
 
 NOT_OURS = frozenset(
@@ -22,6 +27,15 @@ NOT_OURS = frozenset(
 )
 """SQS's codes for a receipt that no longer holds its message."""
 
+XRAY = "AWSTraceHeader"
+W3C = ("traceparent", "tracestate")
+
+BATCH = 10
+"""Messages in one call (SQS developer guide, quotas)."""
+
+_NOT_IN_SQS = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that a message may not hold (SQS API reference, SendMessage)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -32,12 +46,14 @@ class Message:
         receipt: what holds it.
         receives: how often SQS handed it out, this time included; scale-ins and restarts count too.
         sent: when it was put into the queue.
+        trace: its trace context: X-Ray's header and W3C's, by their names.
     """
 
     body: str
     receipt: str
     receives: int
     sent: datetime
+    trace: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Queue:
@@ -55,19 +71,33 @@ class Queue:
             MaxNumberOfMessages=1,
             WaitTimeSeconds=self._task.poll_seconds,
             VisibilityTimeout=self._task.visibility_seconds,
-            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp", XRAY],
+            MessageAttributeNames=list(W3C),
         )
         for message in answer.get("Messages", []):
             attributes = message.get("Attributes", {})
+            given = message.get("MessageAttributes", {})
+            trace = {name: given[name].get("StringValue", "") for name in W3C if name in given}
+            if header := attributes.get(XRAY):
+                trace[XRAY] = header
             return Message(
                 body=message.get("Body", ""),
                 receipt=message.get("ReceiptHandle", ""),
                 receives=int(attributes.get("ApproximateReceiveCount", 1)),
                 sent=datetime.fromtimestamp(int(attributes.get("SentTimestamp", 0)) / 1000, UTC),
+                trace=trace,
             )
         return None
 
-    async def hide(self, message: Message, seconds: int) -> None:
+    async def waiting(self) -> int:
+        """How many messages wait, roughly: those in somebody's hand are not among them."""
+        name = "ApproximateNumberOfMessages"
+        answer = await call(
+            self._sqs.get_queue_attributes, QueueUrl=self._task.queue_url, AttributeNames=[name]
+        )
+        return int(answer["Attributes"][name])
+
+    async def hide(self, receipt: str, seconds: int) -> None:
         """Keeps a message from everybody for so long from now; 0 gives it back at once.
 
         Raises:
@@ -77,7 +107,7 @@ class Queue:
             await call(
                 self._sqs.change_message_visibility,
                 QueueUrl=self._task.queue_url,
-                ReceiptHandle=message.receipt,
+                ReceiptHandle=receipt,
                 VisibilityTimeout=seconds,
             )
         except AwsFailure as error:
@@ -86,8 +116,34 @@ class Queue:
             raise
 
     async def delete(self, message: Message) -> None:
-        """Takes a message off the queue: all is done."""
-        await call(self._sqs.delete_message, QueueUrl=self._task.queue_url, ReceiptHandle=message.receipt)
+        """Takes a message off the queue: all is done, whoever has it by now."""
+        try:
+            await call(self._sqs.delete_message, QueueUrl=self._task.queue_url, ReceiptHandle=message.receipt)
+        except AwsFailure as error:
+            if error.code in NOT_OURS:
+                raise LostOwnershipError(str(error)) from error
+            raise
+
+    async def replace(self, message: Message, bodies: Sequence[str]) -> None:
+        """Puts other messages into the queue in a message's place."""
+        for first in range(0, len(bodies), BATCH):
+            answer = await call(
+                self._sqs.send_message_batch,
+                QueueUrl=self._task.queue_url,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "MessageBody": body,
+                        "MessageAttributes": _attributes(
+                            {name: value for name, value in message.trace.items() if name in W3C}
+                        ),
+                    }
+                    for number, body in enumerate(bodies[first : first + BATCH])
+                ],
+            )
+            if answer.get("Failed"):
+                raise TransientFailure("aws_error", f"send_message_batch: {answer['Failed']}")
+        await self.delete(message)
 
     async def dead_letter(self, message: Message, failure: Failure) -> None:
         """Puts a message among the dead letters, body untouched, the reason beside it; then deletes it."""
@@ -95,13 +151,20 @@ class Queue:
             self._sqs.send_message,
             QueueUrl=self._task.dead_letter_url,
             MessageBody=message.body,
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": value}
-                for name, value in (
-                    ("reason", failure.reason),
-                    ("class", failure.kind),
-                    ("detail", failure.detail),
-                )
-            },
+            MessageAttributes=_attributes(
+                {"reason": failure.reason, "class": failure.kind, "detail": failure.detail[:MAX_DETAIL]}
+            ),
         )
         await self.delete(message)
+
+
+MAX_DETAIL = 1024
+"""Characters of a detail: attributes and body together have the size limit of a message."""
+
+
+def _attributes(values: Mapping[str, str]) -> Mapping[str, MessageAttributeValueTypeDef]:
+    return {
+        name: {"DataType": "String", "StringValue": _NOT_IN_SQS.sub("\ufffd", value)}
+        for name, value in values.items()
+        if value
+    }

@@ -11,10 +11,15 @@ from pydantic import ValidationError
 from runtime.worker import keys
 from runtime.worker.aws import Aws, AwsFailure, call
 from runtime.worker.failures import TransientFailure
-from runtime.worker.records import Record
+from runtime.worker.queue import XRAY
+from runtime.worker.records import Record, ResultFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from types_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+    from runtime.spec import TaskSpec
 
 MISSING = frozenset({"404", "NoSuchKey"})
 EXISTS = frozenset({"PreconditionFailed", "412"})
@@ -30,31 +35,36 @@ EVENT_TYPE = "Document Answered"
 class Results:
     """Reads and writes one bucket; every write is safe to repeat."""
 
-    def __init__(self, aws: Aws, bucket: str) -> None:
+    def __init__(self, aws: Aws, task: TaskSpec) -> None:
         self._s3 = aws.s3
         self._events = aws.events
-        self._bucket = bucket
+        self._bucket = task.results_bucket
+        self._suffix, self._type = task.result_type
+
+    def place(self, key: str, job: str) -> ResultFacts:
+        """Where the result of a job lies, or will."""
+        return ResultFacts(bucket=self._bucket, key=keys.result_key(key, job, self._suffix))
 
     async def find(self, key: str, job: str) -> Mapping[str, str] | None:
         """The metadata of a job's result, or None while there is none."""
         try:
-            answer = await call(self._s3.head_object, Bucket=self._bucket, Key=keys.result_key(key, job))
+            answer = await call(self._s3.head_object, Bucket=self._bucket, Key=self.place(key, job).key)
         except AwsFailure as error:
             if error.code in MISSING:
                 return None
             raise
         return answer["Metadata"]
 
-    async def put(self, key: str, job: str, text: str, attempt: str) -> bool:
+    async def put(self, key: str, job: str, body: bytes, attempt: str) -> bool:
         """Puts a result, the commit point: false where another attempt's result is there already."""
         for pause_seconds in CONFLICT_PAUSES_SECONDS:
             try:
                 await call(
                     self._s3.put_object,
                     Bucket=self._bucket,
-                    Key=keys.result_key(key, job),
-                    Body=text.encode(),
-                    ContentType="text/plain; charset=utf-8",
+                    Key=self.place(key, job).key,
+                    Body=body,
+                    ContentType=self._type,
                     Metadata={"job": job, "attempt": attempt},
                     # Of any number of attempts exactly one is stored (S3 user guide, "conditional writes").
                     IfNoneMatch="*",
@@ -79,15 +89,19 @@ class Results:
             ContentType="application/json",
         )
 
-    async def read(self, key: str, job: str, attempt: str) -> Record:
-        """An attempt's record.
+    async def read(self, key: str, job: str, attempt: str) -> Record | None:
+        """An attempt's record, None where there is none.
 
         Raises:
-            AwsFailure: it is not there.
-            TransientFailure: it is not a record.
+            TransientFailure: S3 does not answer, or with something that is not a record.
         """
         where = keys.record_key(key, job, attempt)
-        answer = await call(self._s3.get_object, Bucket=self._bucket, Key=where)
+        try:
+            answer = await call(self._s3.get_object, Bucket=self._bucket, Key=where)
+        except AwsFailure as error:
+            if error.code in MISSING:
+                return None
+            raise
         try:
             return Record.model_validate_json(await call(answer["Body"].read))
         except ValidationError as error:
@@ -98,17 +112,22 @@ class Results:
         prefix = keys.records_prefix(key, job)
         answer = await call(self._s3.list_objects_v2, Bucket=self._bucket, Prefix=prefix)
         names = [entry.get("Key", "") for entry in answer.get("Contents", [])]
-        return [
+        records = [
             await self.read(key, job, name.removeprefix(prefix).removesuffix(".json"))
             for name in sorted(names)
         ]
+        return [record for record in records if record]
 
     async def announce(self, record: Record) -> None:
         """Tells EventBridge of a result. Its detail carries the job, by which consumers deduplicate."""
-        detail = record.model_dump_json(include={"job", "attempt", "task", "document", "result", "tokens"})
-        answer = await call(
-            self._events.put_events,
-            Entries=[{"Source": EVENT_SOURCE, "DetailType": EVENT_TYPE, "Detail": detail}],
-        )
+        told = {"job", "attempt", "task", "document", "result", "tokens", "trace"}
+        entry: PutEventsRequestEntryTypeDef = {
+            "Source": EVENT_SOURCE,
+            "DetailType": EVENT_TYPE,
+            "Detail": record.model_dump_json(include=told),
+        }
+        if XRAY in record.trace:
+            entry["TraceHeader"] = record.trace[XRAY]
+        answer = await call(self._events.put_events, Entries=[entry])
         if answer["FailedEntryCount"]:
             raise TransientFailure("aws_error", f"put_events: {json.dumps(answer['Entries'])}")

@@ -69,9 +69,19 @@ class Rig:
         )
         return key
 
-    def send(self, body: str) -> None:
+    def send(self, body: str, **attributes: str) -> None:
         """Puts a message into the queue."""
-        self.client("sqs").send_message(QueueUrl=self.task.queue_url, MessageBody=body)
+        self.client("sqs").send_message(
+            QueueUrl=self.task.queue_url,
+            MessageBody=body,
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        )
+
+    def purge(self) -> None:
+        """Takes every message out of the queue."""
+        _drain(self.client("sqs"), self.task.queue_url)
 
     def event(self, key: str) -> str:
         """The event of a document, as EventBridge delivers it."""
@@ -128,14 +138,20 @@ class Rig:
 
     # Workers
 
-    def worker(self, **changes: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
-        """Starts a worker as a process; `changes` are fields of its spec."""
+    def worker(self, pod: str = "", **changes: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
+        """Starts a worker as a process; `changes` are fields of its spec.
+
+        Workers of the same `pod` share a scratch volume, as a container does with the one started after it.
+        """
         number = len(self._workers)
+        scratch = self.folder / (pod or f"pod-{number}")
+        scratch.mkdir(exist_ok=True)
         spec = self.folder / f"task-{number}.json"
         spec.write_text(self.task.model_copy(update=changes).to_json())
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
+            "TMPDIR": str(scratch),
             "OLLAMA_HOST": self.ollama_host,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -145,6 +161,11 @@ class Rig:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "runtime.worker.main", str(spec)], env=env, stdout=log, stderr=log
             )
+        self._workers.append(worker)
+        return worker
+
+    def adopt(self, worker: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Sees to it that somebody else's worker ends with the rest."""
         self._workers.append(worker)
         return worker
 

@@ -1,18 +1,36 @@
-"""An Ollama server that does what a test tells it: the wire format of the real one, any fault on demand."""
+"""An Ollama server that does what a test tells it: the wire format of the real one, any fault on demand.
+
+As a program (`python -m tests.worker.scripted_ollama`) it is a server of fixed speed, for benches.
+"""
 
 from __future__ import annotations
 
+import argparse
+import base64
+import hashlib
+import heapq
 import json
+import math
+import signal
+import socket
+import sys
 import threading
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import time
+import traceback
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
 DIGEST = "c0ffee"
+MODEL = "tiny:latest"
+CREATED_AT = "2026-01-01T00:00:00.000000000Z"
+LOOK_SECONDS = 0.02
+"""How often a reply that waits for an event looks whether it has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +40,92 @@ class Reply:
     Attributes:
         body: JSON.
         status: HTTP status.
+        after: seconds, or an event, that it waits for before it is sent.
+        sent: the share of the body that is sent before the connection ends; 0 sends not even headers.
     """
 
     body: dict[str, Any]
     status: int = 200
+    after: float | threading.Event = 0.0
+    sent: float = 1.0
 
 
-def answer(text: str) -> Reply:
+def answer(text: str, thinking: str = "") -> Reply:
     """An answer that ended by itself."""
     return Reply(
         {
+            "model": MODEL,
+            "created_at": CREATED_AT,
             "response": text,
+            **({"thinking": thinking} if thinking else {}),
             "done": True,
             "done_reason": "stop",
-            "prompt_eval_count": 7,
-            "eval_count": 3,
+            "total_duration": 7_000_000,
             "load_duration": 1_000_000,
+            "prompt_eval_count": 7,
             "prompt_eval_duration": 2_000_000,
+            "eval_count": 3,
             "eval_duration": 3_000_000,
+        }
+    )
+
+
+def length(text: str = "and so on and so") -> Reply:
+    """An answer that ran into num_predict or num_ctx."""
+    return Reply(answer(text).body | {"done_reason": "length"})
+
+
+def not_done(text: str = "ha ha ha") -> Reply:
+    """What the server says where it gave up, as on a repeated token: 200, and not done."""
+    return Reply({"model": MODEL, "created_at": CREATED_AT, "response": text, "done": False})
+
+
+def error(status: int, message: str) -> Reply:
+    """A refusal: 400 (body, capability, context), 404 (no such model), 500 (load, runner), 503 (busy)."""
+    return Reply({"error": message}, status)
+
+
+def error_line(message: str) -> Reply:
+    """An error after the status was sent: HTTP 200, with the error as its only line."""
+    return error(200, message)
+
+
+def delay(seconds: float, reply: Reply) -> Reply:
+    """A reply that takes its time, unless the client leaves first."""
+    return replace(reply, after=seconds)
+
+
+def hang(until: float | threading.Event = math.inf) -> Reply:
+    """Silence until the client leaves, a time has passed or an event happens; then the connection ends."""
+    return Reply({}, after=until, sent=0)
+
+
+def cut(reply: Reply | None = None) -> Reply:
+    """Headers that promise a whole reply, half of it, and the end of the connection."""
+    return replace(reply or answer("a text of which only half arrives"), sent=0.5)
+
+
+def embedding(text: str) -> list[float]:
+    """The vector that the server gives for a text."""
+    return [byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:8]]
+
+
+def embeddings(body: dict[str, Any]) -> Reply:
+    """The vectors of a request's texts."""
+    texts: list[str] = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    return Reply(
+        {
+            "model": MODEL,
+            "embeddings": [embedding(text) for text in texts],
+            "total_duration": 7_000_000,
+            "load_duration": 1_000_000,
+            "prompt_eval_count": sum(len(text) for text in texts),
         }
     )
 
 
 DROP = None
 """Instead of a reply: the connection ends without one."""
-
-Script = "Callable[[dict[str, Any]], Reply | None]"
 
 
 @dataclass
@@ -56,72 +134,299 @@ class ScriptedOllama:
 
     Attributes:
         script: called with each request for an answer, in a thread of its own; it may block.
-        asked: prompts so far, in order.
         load: what it says to a request that loads the model.
+        embed: called with each request for vectors.
+        asked: prompts and texts to embed so far, in order.
+        requests: bodies so far of requests for answers or vectors; an image is its sha256 and size in bytes.
+        loads: bodies so far of requests that load the model.
+        abandoned: prompts so far whose client left before the reply was sent.
+        crash_on: a prompt that contains one of these texts, or an image of this sha256, crashes the server.
+        down_seconds: after a crash by `crash_on`, the time until it is back; without end, for `restart`.
+        loaded: whether the model is in memory, as /api/ps says.
+        resident: what /api/ps says of the model while it is loaded.
+        shown: what /api/show says of it.
+        version: what /api/version says.
         up: while False, every request is dropped, as by a server that has died.
         host: `address:port`.
     """
 
     script: Callable[[dict[str, Any]], Reply | None] = lambda body: answer(f"about {body['prompt']}")
-    load: Callable[[], Reply] = lambda: Reply({"done": True, "done_reason": "load"})
+    load: Callable[[], Reply] = lambda: Reply({"response": "", "done": True, "done_reason": "load"})
+    embed: Callable[[dict[str, Any]], Reply | None] = embeddings
     asked: list[str] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    loads: list[dict[str, Any]] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    crash_on: set[str] = field(default_factory=set)
+    down_seconds: float = math.inf
+    loaded: bool = False
+    resident: dict[str, Any] = field(
+        default_factory=lambda: {
+            "name": MODEL,
+            "model": MODEL,
+            "size": 1_000_000,
+            "size_vram": 0,
+            "digest": DIGEST,
+            "context_length": 4096,
+        }
+    )
+    shown: dict[str, Any] = field(
+        default_factory=lambda: {
+            "capabilities": ["completion"],
+            "details": {"format": "gguf", "family": "llama"},
+            "model_info": {"general.architecture": "llama", "llama.context_length": 4096},
+        }
+    )
+    version: str = "0.0.0"
     up: bool = True
     host: str = ""
+    connections: set[socket.socket] = field(default_factory=set)
+
+    def crash(self) -> None:
+        """Dies: every connection ends now, the model is gone, and nothing is answered until `restart`."""
+        self.up = self.loaded = False
+        for connection in tuple(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def restart(self) -> None:
+        """Comes back, with no model loaded."""
+        self.up = True
 
     def reply(self, path: str, body: dict[str, Any]) -> Reply | None:
         """What the server says to a request."""
         if not self.up:
             return DROP
-        if path == "/api/ps":
-            return Reply({"models": [{"name": "tiny:latest", "digest": DIGEST, "size_vram": 0}]})
-        if "prompt" not in body:
-            return self.load()
-        self.asked.append(body["prompt"])
-        return self.script(body)
+        match path:
+            case "/api/generate" if body.get("options", {}).get("num_predict") == 1:
+                # A worker that asks for a first word only wants to know that the model answers.
+                return self._load(body)
+            case "/api/generate" if body.get("prompt") or body.get("images"):
+                return self._question(body, [body.get("prompt", "")], self.script)
+            case "/api/embed" if body.get("input"):
+                texts = body["input"]
+                return self._question(body, [texts] if isinstance(texts, str) else texts, self.embed)
+            case "/api/generate" | "/api/embed":
+                return self._load(body)
+        pages = {
+            "/api/ps": {"models": [self.resident] if self.loaded else []},
+            "/api/show": self.shown,
+            "/api/version": {"version": self.version},
+        }
+        return Reply(pages[path]) if path in pages else error(404, "404 page not found")
+
+    def _question(
+        self, body: dict[str, Any], texts: list[str], script: Callable[[dict[str, Any]], Reply | None]
+    ) -> Reply | None:
+        images = [base64.b64decode(image) for image in body.get("images", [])]
+        digests = [{"sha256": hashlib.sha256(image).hexdigest(), "bytes": len(image)} for image in images]
+        self.asked += texts
+        self.requests.append(body | ({"images": digests} if digests else {}))
+        said = [*texts, *(str(digest["sha256"]) for digest in digests)]
+        if any(mark in text for mark in self.crash_on for text in said):
+            self.crash()
+            if self.down_seconds < math.inf:
+                back = threading.Timer(self.down_seconds, self.restart)
+                back.daemon = True
+                back.start()
+            return DROP
+        return script(body)
+
+    def _load(self, body: dict[str, Any]) -> Reply:
+        self.loads.append(body)
+        if body.get("keep_alive") == 0:
+            self.loaded = False
+            return Reply({"response": "", "done": True, "done_reason": "unload"})
+        reply = self.load()
+        self.loaded = reply.status == 200
+        return reply
+
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Server(ThreadingHTTPServer):
+    """A server on loopback whose clients may leave when they like."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  as it is inherited
+        """A client that went away is what some tests are about; any other error is a test's own mistake."""
+        if not isinstance(sys.exception(), OSError):
+            traceback.print_exc()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """HTTP/1.1 with one write a reply, so that no client waits for a delayed acknowledgement."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def read_body(self) -> bytes:
+        """The request's body, by its length or in chunks."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+        return body
+
+    def write(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        """Sends a reply at once; its headers are given whole."""
+        lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + content)
+
+    def client_leaves(self, until: float | threading.Event) -> bool:
+        """Waits for seconds or an event; says at once whether the client went away meanwhile."""
+        event = until if isinstance(until, threading.Event) else threading.Event()
+        deadline = math.inf if isinstance(until, threading.Event) else time.monotonic() + until
+        step = LOOK_SECONDS if event is until else math.inf
+        while not event.is_set() and (left := deadline - time.monotonic()) > 0:
+            wait = min(left, step)
+            self.connection.settimeout(None if wait == math.inf else wait)
+            try:
+                return not self.connection.recv(1, socket.MSG_PEEK)
+            except TimeoutError:
+                continue
+            except OSError:
+                return True
+            finally:
+                self.connection.settimeout(None)
+        return False
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as it is inherited
+        """Says nothing."""
 
 
 @contextmanager
-def running() -> Generator[ScriptedOllama]:
-    """A scripted server on a free port until the block ends."""
-    scripted = ScriptedOllama()
+def serving(handler: type[Handler], port: int = 0) -> Generator[str]:
+    """Serves on loopback in threads until the block ends; gives `address:port`."""
+    server = Server(("127.0.0.1", port), handler)
+    # The default looks for the end twice a second, which is half a second at the end of every test.
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+
+@contextmanager
+def running(scripted: ScriptedOllama | None = None, port: int = 0) -> Generator[ScriptedOllama]:
+    """A scripted server, on a free port unless one is given, until the block ends."""
+    told = scripted or ScriptedOllama()
+
+    class Ollama(Handler):
+        def setup(self) -> None:
+            super().setup()
+            told.connections.add(self.connection)
+
+        def finish(self) -> None:
+            told.connections.discard(self.connection)
+            super().finish()
 
         def do_POST(self) -> None:
-            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self._answer(json.loads(self.read_body()))
 
         def do_GET(self) -> None:
             self._answer({})
 
         def _answer(self, body: dict[str, Any]) -> None:
-            reply = scripted.reply(self.path, body)
-            if reply is None:
+            reply = told.reply(self.path, body)
+            if reply and reply.after and self.client_leaves(reply.after):
+                told.abandoned.append(body.get("prompt", ""))
+                reply = DROP
+            if reply is None or not reply.sent:
                 self.close_connection = True
                 return
             content = json.dumps(reply.body).encode()
-            self.send_response(reply.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            headers = {
+                "Content-Type": "application/json; charset=utf-8",
+                "Content-Length": str(len(content)),
+            }
+            self.write(reply.status, headers, content[: int(len(content) * reply.sent)])
+            self.close_connection |= reply.sent < 1
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as it is inherited
-            pass
+    with serving(Ollama, port) as told.host:
+        yield told
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
 
-        def handle_error(self, request: object, client_address: object) -> None:
-            """A client that went away is what some tests are about."""
+@dataclass
+class TimedOllama(ScriptedOllama):
+    """A server of fixed speed: every prompt takes the same time, at most `slots` at once, the rest in order.
 
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    scripted.host = f"127.0.0.1:{server.server_address[1]}"
-    try:
-        yield scripted
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    Times are planned when a prompt arrives, not measured, so this machine's noise is not the slots' time.
+
+    Attributes:
+        service_seconds: time in a slot.
+        slots: as OLLAMA_NUM_PARALLEL.
+        answers: monotonic times of each answer: arrived, started, ended.
+    """
+
+    service_seconds: float = 0.2
+    slots: int = 4
+    answers: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Starts with every slot free."""
+        self.script = self._in_a_slot
+        self._free = [0.0] * self.slots
+        self._lock = threading.Lock()
+
+    def _in_a_slot(self, body: dict[str, Any]) -> Reply:
+        arrived = time.monotonic()
+        with self._lock:
+            started = max(arrived, self._free[0])
+            ended = started + self.service_seconds
+            heapq.heapreplace(self._free, ended)
+            self.answers.append((arrived, started, ended))
+        reply = answer(fingerprint(body))
+        time.sleep(max(0.0, ended - time.monotonic()))
+        return reply
+
+    def stats(self) -> dict[str, Any]:
+        """What a bench needs to tell how busy the slots were."""
+        return {
+            "slots": self.slots,
+            "service_seconds": self.service_seconds,
+            "cpu_seconds": time.process_time(),
+            "answers": [dict(zip(("arrived", "start", "end"), times, strict=True)) for times in self.answers],
+        }
+
+    def reply(self, path: str, body: dict[str, Any]) -> Reply | None:
+        """What the server says to a request; its stats at /stats."""
+        return Reply(self.stats()) if path == "/stats" else super().reply(path, body)
+
+
+def fingerprint(body: dict[str, Any]) -> str:
+    """The answer of a timed server: 16 hex digits of the sha256 of prompt and images."""
+    return hashlib.sha256("".join([body.get("prompt", ""), *body.get("images", [])]).encode()).hexdigest()[
+        :16
+    ]
+
+
+def main() -> None:
+    """Serves until SIGTERM: the first line is `address:port`, the last one the stats as JSON."""
+    parser = argparse.ArgumentParser(description=TimedOllama.__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--service-seconds", type=float, default=0.2)
+    parser.add_argument("--slots", type=int, default=4)
+    given = parser.parse_args()
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    timed = TimedOllama(service_seconds=given.service_seconds, slots=given.slots)
+    with running(timed, given.port):
+        print(timed.host, flush=True)  # noqa: T201  it is what a bench reads
+        signal.sigwait(signals)
+        print(json.dumps(timed.stats()), flush=True)  # noqa: T201  likewise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What the earlier attempts at a job mean for the next one. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from runtime.worker.records import FailureFacts, Record
+
+DEATHS = frozenset({"server_gone", "runner_crashed"})
+"""How a server ends under a document: it may have been the document's doing, or its neighbour's."""
+
+CLOCK_SKEW = timedelta(seconds=5)
+"""Between this clock and SQS's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The attempts since the message was sent; a message moved back from the dead letters starts anew.
+
+    Attributes:
+        tried: attempts that count: those that met a transient error.
+        first: when the first attempt began, None before any.
+        suspect: whether the document was in hand when its server or its worker died.
+        crashed_alone: whether its worker died while it was the only one at the server.
+        gave_up: whether the server gave up on its answer before.
+        failed: how it failed for good, where only the message is left to be put away.
+    """
+
+    tried: int = 0
+    first: datetime | None = None
+    suspect: bool = False
+    crashed_alone: bool = False
+    gave_up: bool = False
+    failed: FailureFacts | None = None
+
+
+def read(records: Iterable[Record], sent: datetime) -> History:
+    """Reads the records of a job's earlier attempts, in order of time.
+
+    Args:
+        records: all there are; older ones than the message do not count.
+        sent: when the message was put into the queue.
+    """
+    past = [record for record in records if record.started >= sent - CLOCK_SKEW]
+    died = [record for record in past if record.outcome == "crashed" or _reason(record) in DEATHS]
+    ends = [record.failure for record in past if record.outcome == "failed"]
+    return History(
+        tried=sum(record.outcome == "retried" for record in past),
+        first=past[0].started if past else None,
+        suspect=bool(died),
+        crashed_alone=any(record.outcome == "crashed" and record.alone for record in died),
+        gave_up=any(_reason(record) == "not_done" for record in past),
+        failed=ends[-1] if ends else None,
+    )
+
+
+def _reason(record: Record) -> str:
+    return record.failure.reason if record.failure else ""

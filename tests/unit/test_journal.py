@@ -1,0 +1,36 @@
+"""What a worker leaves for the one that is started after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.worker.journal import Entry, Journal
+from tests.unit.test_history import _record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_is_in_hand_is_left_as_it_stood_last(tmp_path: Path) -> None:
+    """The next worker finds the latest state of each document, and nothing of what was put away."""
+    first, second = _record(1, "running"), _record(2, "running")
+    journal = Journal(tmp_path / "in-hand")
+    journal.note("r1", first)
+    journal.note("r2", second)
+    later = second.model_copy(update={"job": "known by now"})
+    journal.note("r2", later)
+    journal.forget(first.attempt)
+    journal.forget(first.attempt)
+
+    assert list(Journal(tmp_path / "in-hand").left()) == [Entry(receipt="r2", record=later)]
+
+
+def test_an_entry_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
+    """A torn file costs its own document a visibility, and no other anything."""
+    journal = Journal(tmp_path)
+    (tmp_path / "torn.json").write_text('{"receipt": "r')
+    record = _record(1, "running")
+    journal.note("r1", record)
+
+    assert list(journal.left()) == [Entry(receipt="r1", record=record)]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{record.attempt}.json"]
