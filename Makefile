@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help local test quick lint fmt bench clean ci
+.PHONY: help local test quick lint fmt bench bench-faults clean ci
 
 RUN := tools/uv run --frozen
 DOCUMENTS ?=
@@ -7,7 +7,7 @@ MODEL ?=
 LOCAL = $(if $(DOCUMENTS),--documents "$(DOCUMENTS)") $(if $(MODEL),--model "$(MODEL)") $(if $(V),--verbose)
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 local: ## answer documents on this machine: DOCUMENTS=folder MODEL=name V=1
 	@$(RUN) ollama-eks local $(LOCAL)
@@ -32,8 +32,13 @@ fmt: ## format the code
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-bench: ## measure (nothing is asserted)
+bench: ## measure (nothing is asserted): PEER='another worker {spec}'
 	$(RUN) python -m bench.store_hit
+	$(RUN) python -m bench.worker_speed $(if $(PEER),--peer '$(PEER)')
+	$(RUN) python -m bench.worker_memory
+
+bench-faults: ## 500 documents under faults of every kind: SEED=number repeats a run
+	$(RUN) python -m bench.faults $(if $(SEED),--seed $(SEED))
 
 clean: ## remove local runs, models and caches of this checkout
 	rm -rf .local .pytest_cache .ruff_cache .hypothesis

@@ -68,17 +68,24 @@ def server(seconds: float, slots: int) -> Generator[str]:
     limits = ["--service-seconds", str(seconds), "--slots", str(slots)]
     with subprocess.Popen([*command, *limits], stdout=subprocess.PIPE, text=True) as child:
         try:
-            assert child.stdout
-            yield child.stdout.readline().strip()
+            yield child.stdout.readline().strip() if child.stdout else ""
         finally:
             child.terminate()
             child.communicate()
 
 
-def measure(
-    moto: moto_server.Process, folder: Path, *, count: int, seconds: float, slots: int, peer: str = ""
-) -> Figures:
-    """Has one worker answer `count` documents."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a worker is given to do: so many documents, and a server of so many slots and seconds."""
+
+    count: int
+    seconds: float
+    slots: int
+
+
+def measure(moto: moto_server.Process, folder: Path, load: Load, peer: str = "") -> Figures:
+    """Has one worker answer all documents."""
+    count, seconds, slots = load.count, load.seconds, load.slots
     with server(seconds, slots) as host:
         around = rig.make(moto.endpoint, folder, host)
         draw = random.Random(20261122)  # noqa: S311  no secret: the same documents for everybody
@@ -171,14 +178,8 @@ def main() -> None:
                 for _ in range(given.runs):
                     for name, peer in workers.items():
                         with tempfile.TemporaryDirectory() as folder:
-                            figures = measure(
-                                moto,
-                                Path(folder),
-                                count=given.documents,
-                                seconds=seconds,
-                                slots=slots,
-                                peer=peer,
-                            )
+                            load = Load(given.documents, seconds, slots)
+                            figures = measure(moto, Path(folder), load, peer)
                         found[name].append(figures)
                 for name, all_of_it in found.items():
                     print(_line(name, slots, seconds, all_of_it), flush=True)

@@ -214,7 +214,9 @@ def worker_container(*, image: str, region: str, health_port: int) -> core.Conta
             failure_threshold=3,
         ),
         resources=core.ResourceRequirementsArgs(
-            requests={"cpu": "250m", "memory": "256Mi"}, limits={"memory": "512Mi"}
+            requests={"cpu": "250m", "memory": "256Mi"},
+            # 150 MiB are its own; the rest is for the child processes that read two documents at once.
+            limits={"memory": "2Gi"},
         ),
         volume_mounts=[
             core.VolumeMountArgs(name="config", mount_path=CONFIG_DIR, read_only=True),

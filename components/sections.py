@@ -190,6 +190,15 @@ class Model(Setting):
             ModelSource.model_validate({"from": name}).check()
         return name
 
+    @field_validator("output")
+    @classmethod
+    def _thinks_or_fits(cls, output: Output, info: ValidationInfo) -> Output:
+        if output.schema_ is not None and info.data.get("think"):
+            raise ValueError(
+                "a schema holds from an answer's first token, thoughts included; leave `think` out, or set it false"
+            )
+        return output
+
     @field_validator("task")
     @classmethod
     def _one_kind_of_answer(cls, task: TaskKind, info: ValidationInfo) -> TaskKind:

@@ -141,6 +141,7 @@ def _queue_attributes(queue: Resource) -> dict[str, str]:
     names = {
         "visibilityTimeoutSeconds": "VisibilityTimeout",
         "messageRetentionSeconds": "MessageRetentionPeriod",
+        "maxMessageSize": "MaximumMessageSize",
         "redrivePolicy": "RedrivePolicy",
         "sqsManagedSseEnabled": "SqsManagedSseEnabled",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -46,8 +47,8 @@ def progress(outcomes: Iterable[Outcome], count: int) -> Iterator[Outcome]:
 def save(outcome: Outcome, folder: Path) -> None:
     """Writes a result and its record as plain files below the run's folder."""
     texts = {"records": (".json", outcome.record.model_dump_json(indent=2, exclude_none=True))}
-    if outcome.answer is not None:
-        texts["results"] = (".txt", outcome.answer)
+    if outcome.record.result is not None and outcome.answer is not None:
+        texts["results"] = (PurePosixPath(outcome.record.result.key).suffix, outcome.answer)
     for kind, (suffix, text) in texts.items():
         path = folder / kind / outcome.record.task / f"{outcome.document}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)

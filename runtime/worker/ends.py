@@ -36,6 +36,10 @@ log = structlog.get_logger()
 MAX_BACKOFF_SECONDS = 60
 """A message that waits hidden keeps its pod, and so a GPU, alive."""
 
+MAX_SERVER_FAILURES = 10
+"""Servers fail documents for no fault of theirs, but not one document for ever: long before SQS would give it
+up, without a word, it is given up with the reason."""
+
 STORE_PAUSES_SECONDS = (1, 2, 4, 8, 15, 30)
 """An answer has cost GPU time: it is kept in hand for a minute, should S3 not take it at once."""
 
@@ -124,7 +128,7 @@ class Ends:
         failure = self._judge(failure, attempt, past)
         tried = past.tried + 1
         outcome: Outcome = "failed"
-        if isinstance(failure, ServerFailure):
+        if isinstance(failure, ServerFailure) and past.server_failed < MAX_SERVER_FAILURES - 1:
             outcome = "released"
         elif isinstance(failure, TransientFailure) and self._may_retry(past, tried):
             outcome = "retried"
@@ -142,8 +146,11 @@ class Ends:
         self._ended(attempt.record)
         if outcome == "failed":
             await self._queue.dead_letter(attempt.message, failure)
+        elif outcome == "retried":
+            await hold.release(backoff_seconds(tried))
         else:
-            await hold.release(backoff_seconds(tried) if outcome == "retried" else 0)
+            # At first at once: another pod's server may be well.
+            await hold.release(backoff_seconds(past.server_failed) if past.server_failed else 0)
 
     def _judge(self, failure: Failure, attempt: Attempt, past: History) -> Failure:
         """The failure, unless what went before says that it is the document's doing."""

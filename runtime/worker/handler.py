@@ -47,6 +47,10 @@ SERVER_REASONS = DEATHS | {
 """Failures after which the server has to show its model anew, whoever is to blame."""
 
 
+READERS = 2
+"""Documents read at once: the child process that reads a large page or picture takes half a gigabyte."""
+
+
 class Handler:
     """Takes messages to their end. Every step is safe to repeat: SQS delivers at least once."""
 
@@ -72,6 +76,7 @@ class Handler:
         self._journal = journal
         self._ends = ends
         self._clock = clock
+        self._reading = asyncio.Semaphore(READERS)
 
     async def handle(self, hold: Hold, turn: Turn) -> None:
         """Handles the message in hand. What fails is recorded; nothing expected is raised."""
@@ -143,7 +148,8 @@ class Handler:
         if past.crashed_alone:
             raise DocumentFailure("kills_worker", "the worker died while it had this document alone in hand")
         attempt.is_alone(past.suspect)
-        content = await documents.read(fetched, attempt.key, self._task, vision=self._server.vision)
+        async with self._reading:
+            content = await documents.read(fetched, attempt.key, self._task, vision=self._server.vision)
         files.callback(content.close)
         attempt.decided(content)
         question = answering.prepare(
@@ -165,7 +171,7 @@ class Handler:
                 raise NoTurnError("the model server is sick")
             try:
                 async with asyncio.timeout(self._seconds_left(attempt)):
-                    return await answering.answer(self._ollama, self._task, question)
+                    answer = await answering.answer(self._ollama, self._task, question)
             except TimeoutError:
                 # It may be the deadline that has passed.
                 self._seconds_left(attempt)
@@ -175,10 +181,12 @@ class Handler:
             except Failure as failure:
                 if failure.reason in SERVER_REASONS:
                     # The next document waits until the model answers: a lost GPU must not eat the queue.
-                    self._server.mark_sick()
+                    self._server.mark_sick(died=failure.reason in DEATHS)
                 raise
             finally:
                 attempt.phase_ended("server")
+            self._server.mark_well()
+            return answer
 
     def _seconds_left(self, attempt: Attempt) -> float:
         """How long the document may take from now on.

@@ -25,6 +25,7 @@ class History:
 
     Attributes:
         tried: attempts that count: those that met a transient error.
+        server_failed: attempts that the server failed, for whatever reason.
         first: when the first attempt began, None before any.
         suspect: whether the document was in hand when its server or its worker died.
         crashed_alone: whether its worker died while it was the only one at the server.
@@ -33,6 +34,7 @@ class History:
     """
 
     tried: int = 0
+    server_failed: int = 0
     first: datetime | None = None
     suspect: bool = False
     crashed_alone: bool = False
@@ -52,6 +54,7 @@ def read(records: Iterable[Record], sent: datetime) -> History:
     ends = [record.failure for record in past if record.outcome == "failed"]
     return History(
         tried=sum(record.outcome == "retried" for record in past),
+        server_failed=sum(record.outcome == "released" and record.failure is not None for record in past),
         first=past[0].started if past else None,
         suspect=bool(died),
         crashed_alone=any(record.outcome == "crashed" and record.alone for record in died),

@@ -34,6 +34,11 @@ SICK_SECONDS = 120.0
 """How long a server may fail before the pod is given up."""
 
 
+MAX_DEATHS = 5
+"""In a row, without an answer between them. A GPU that is broken may load a model and write a first word, and
+then kill whatever it is asked: that pod has to go before it condemns one document after the other."""
+
+
 class NotResidentError(Exception):
     """The model is loaded, but not where it should be."""
 
@@ -62,22 +67,29 @@ class Server:
         self._tell = loaded
         self._clock = clock
         self._failing_since: float | None = None
+        self._deaths = 0
         self._change = asyncio.Event()
 
     @property
     def ready(self) -> bool:
         """Whether the model answers, as far as is known."""
-        return bool(self.digest)
+        return bool(self.digest) and self._deaths < MAX_DEATHS
 
     @property
     def alive(self) -> bool:
-        """Whether the server has not been failing for too long."""
+        """Whether the server has not been failing for too long, or too often."""
         since = self._failing_since
-        return since is None or self._clock.monotonic() - since < SICK_SECONDS
+        well = since is None or self._clock.monotonic() - since < SICK_SECONDS
+        return well and self._deaths < MAX_DEATHS
 
-    def mark_sick(self) -> None:
+    def mark_sick(self, *, died: bool = False) -> None:
         """Takes note that the server failed: its model has to answer again before anything is received."""
+        self._deaths += died
         self._set("")
+
+    def mark_well(self) -> None:
+        """Takes note that it answered a document."""
+        self._deaths = 0
 
     async def wait_until_ready(self) -> None:
         """Returns once the model answers."""
@@ -87,7 +99,7 @@ class Server:
     async def keep(self) -> None:
         """Has the model loaded, for ever: at the start, and whenever the server was found sick."""
         while True:
-            if not self.ready:
+            if not self.digest:
                 await self._load()
             try:
                 async with asyncio.timeout(CHECK_SECONDS):

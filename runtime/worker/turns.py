@@ -100,6 +100,9 @@ class Turns:
             self._waiting.remove(turn)
             self._changed()
 
+    def _is_next(self, turn: Turn, wanted: int) -> bool:
+        return self._waiting[0] is turn and self._taken + wanted <= self._parallel
+
     def end(self, turn: Turn) -> None:
         """Takes back what a turn has; safe to repeat."""
         self._taken -= turn.slots

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from cli.computed import REGION
 from cli.graph import ROOT, GraphError, evaluate
-from cli.local import emulator, outcomes, report, rewrites
+from cli.local import emulator, outcomes, pods, report, rewrites
 from cli.local.errors import LocalError
 from cli.local.processes import Process
 from runtime.worker.records import DocumentFacts, Record
@@ -77,6 +77,26 @@ def test_the_region_is_the_emulators(tmp_path: Path) -> None:
         "volumeMounts": [],
     }
     assert rewrites.command(container, {"volumes": []}, place).env["AWS_DEFAULT_REGION"] == REGION
+
+
+def test_a_pods_volumes_are_folders_that_are_there(tmp_path: Path) -> None:
+    """Each of its own is made below the run's folder, TMPDIR's among them; only its config has files."""
+    graph = evaluate(ROOT / "Pulumi.local.yaml")
+    ((_, service),) = pods.models(graph).values()
+    urls = [queue.outputs["url"] for queue in graph.of_type("aws:sqs/queue:Queue")]
+    place = rewrites.Place(
+        tmp_path / "store", tmp_path / "pod", 1, 2, "http://aws", {url: f"http://{url}" for url in urls}
+    )
+    aws = cast("emulator.Emulator", None)
+    pods._make_volumes(  # noqa: SLF001  what `served` does before it starts anything
+        pods.Host(graph, aws, place.store, tmp_path, tmp_path / "ollama"), service, place
+    )
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    folders = {"store", "pod", "pod/config", "pod/home", "pod/scratch"}
+    assert found == {*folders, "pod/config/model.json", "pod/config/task.json"}
+    pod = service.inputs["spec"]["template"]["spec"]
+    (worker,) = pod["containers"]
+    assert rewrites.command(worker, pod, place).env["TMPDIR"] == str(tmp_path / "pod" / "scratch")
 
 
 def test_this_machines_profile_and_proxy_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,7 @@ async def test_errors_are_raised(ask: str) -> None:
 async def test_every_request_has_a_connection_of_its_own() -> None:
     """One that was kept from before a restart of the server would break under the next document."""
     connections: list[bytes] = []
+    ended = asyncio.Semaphore(0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(await reader.readuntil(b"\r\n\r\n"))
@@ -107,10 +108,14 @@ async def test_every_request_has_a_connection_of_its_own() -> None:
         # As a server that is killed: the connection is not closed before the client asks again.
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        ended.release()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         client = Ollama(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
         assert [await client.ping() for _ in range(3)] == ["0.24.0"] * 3
         await client.close()
+        for _ in connections:
+            await ended.acquire()
     assert len(connections) == 3

@@ -78,7 +78,12 @@ AWS: Changes = {
             "kubernetes:apps/v1:Deployment",
             "containers",
             ("ollama-eks-work", "/run/pod/config/task.json"),
-            {**HOST, **AWS, "HOME": (None, "/run/pod/worker-home")},
+            {
+                **HOST,
+                **AWS,
+                "HOME": (None, "/run/pod/worker-home"),
+                "TMPDIR": ("/scratch", "/run/pod/scratch"),
+            },
         ),
         (
             "kubernetes:apps/v1:Deployment",
@@ -108,9 +113,10 @@ def test_a_container_differs_in_ports_paths_and_aws_only(
 
 def test_every_volume_is_a_folder(local: Graph) -> None:
     """The claim on the models is the store that outlives the run, all else lies in the pod's folder."""
-    models = {"models": STORE, "config": FOLDER / "config", "home": FOLDER / "home"}
-    for workload in ("kubernetes:batch/v1:Job", "kubernetes:apps/v1:Deployment"):
-        assert rewrites.folders(_pod(local, workload), PLACE) == models
+    job = {"models": STORE, "config": FOLDER / "config", "home": FOLDER / "home"}
+    assert rewrites.folders(_pod(local, "kubernetes:batch/v1:Job"), PLACE) == job
+    service = {**job, "scratch": FOLDER / "scratch"}
+    assert rewrites.folders(_pod(local, "kubernetes:apps/v1:Deployment"), PLACE) == service
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components.instances import INSTANCES
 from components.problems import SettingsError
-from components.sections import Api, Model, Network, Scaling
+from components.sections import Api, Model, Network, Output, Scaling
 from components.settings import Settings, parse
 from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, Options
 
@@ -30,6 +30,27 @@ ZONES = "must be 2 to 4 different zone letters of the region, such as [a, b]"
 API = "must be private, or {publicCidrs: [...]} with the networks that may reach it"
 WHOLE = "is the whole internet; name your own networks, or use `api: private`"
 NOT_EMPTY = "string should have at least 1 character"
+KIND = "input should be 'generate' or 'embed'"
+LONG = "input should be 'refuse' or 'split'"
+SLIP = "a placeholder is `{{ inputs.name }}`, without filters or code"
+THOUGHTS = (
+    "a schema holds from an answer's first token, thoughts included; leave `think` out, or set it false"
+)
+VECTORS = "vectors have no schema; leave `output` out, or use `task: generate`"
+
+TYPES = (
+    "text/plain",
+    "text/markdown",
+    "text/html",
+    "text/csv",
+    "application/json",
+    "application/x-subrip",
+    "text/vtt",
+    "application/pdf",
+    "image/png",
+    "image/jpeg",
+)
+"""All that a worker reads."""
 
 
 def _config(*models: Mapping[str, object], **stack: object) -> dict[str, object]:
@@ -51,10 +72,12 @@ def _problems(config: Mapping[str, object]) -> tuple[str, ...]:
 
 def _with(path: str, value: object) -> dict[str, object]:
     """A config that is good but for the value at a path such as `network.cidr` or `models[0].name`."""
-    part, _, key = path.rpartition(".")
+    part, *keys = path.split(".")
+    for key in reversed(keys):
+        value = {key: value}
     if part == "models[0]":
-        return _config(_model(**{key: value}))
-    return _config(**({part: {key: value}} if part else {key: value}))
+        return _config(_model(**cast("dict[str, object]", value)))
+    return _config(**{part: value})
 
 
 def test_the_smallest_config_has_exactly_these_defaults() -> None:
@@ -76,8 +99,12 @@ def test_the_smallest_config_has_exactly_these_defaults() -> None:
                 "name": "a",
                 "from_": "tiny",
                 "prompt": "",
+                "system": "",
                 "options": options,
-                "accepts": get_args(DocumentType),
+                "output": {},
+                "task": "generate",
+                "long_documents": "refuse",
+                "accepts": TYPES,
                 "time_limit": 600,
                 "attempts": 3,
                 "parallel": 1,
@@ -100,6 +127,15 @@ def test_all_problems_are_reported_together() -> None:
             {"name": "records", "from": "tiny", "timeLimit": "12h", "options": {"num_ctxx": 1}},
             {"name": "b", "from": "tiny", "modelfile": "FROM tiny", "parallel": 4, "documentsPerInstance": 3},
             {"name": "b"},
+            {
+                "name": "c",
+                "from": "tiny",
+                "prompt": "{{ inputs.a | upper }}",
+                "system": "{{ inputs.a }}\n{{ inputs }}",
+                "output": {"schema": {"items": {"$ref": "#/$defs/x"}}, "schemas": 1},
+                "task": "embeddings",
+                "longDocuments": "cut",
+            },
         ],
     }
     with pytest.raises(SettingsError) as caught:
@@ -107,8 +143,9 @@ def test_all_problems_are_reported_together() -> None:
     near = "; did you mean g6.2xlarge or g6e.2xlarge or g6.24xlarge?"
     idle = "is under parallel (4): a pod would idle while others start"
     twice = "is given to more than one model; each needs its own"
+    nowhere = "a `$ref` to '/$defs/x' leads nowhere within the schema"
     assert str(caught.value).splitlines() == [
-        "the stack's config has 18 problem(s):",
+        "the stack's config has 24 problem(s):",
         "  - image: is required",
         f'  - instanceType: given "g6.2xlrge": is not a type that this program knows{near}',
         "  - gpuCount: given -1: input should be greater than or equal to 0",
@@ -126,6 +163,12 @@ def test_all_problems_are_reported_together() -> None:
         f"  - models[1].documentsPerInstance: given 3: {idle}",
         f'  - models[2].name: given "b": {twice}',
         f"  - models[2].modelfile: given null: {ONE_SOURCE}",
+        f'  - models[3].prompt: given "{{{{ inputs.a | upper }}}}": line 1: {SLIP}',
+        f'  - models[3].system: given "{{{{ inputs.a }}}}\\n{{{{ inputs }}}}": line 2: {SLIP}',
+        f'  - models[3].output.schema: given {{"items": {{"$ref": "#/$defs/x"}}}}: {nowhere}',
+        "  - models[3].output.schemas: is not a key; did you mean schema?",
+        f'  - models[3].task: given "embeddings": {KIND}',
+        f'  - models[3].longDocuments: given "cut": {LONG}',
         "  - maxInstance: is not a key; did you mean maxInstances or instanceType?",
     ]
 
@@ -140,6 +183,9 @@ def test_all_problems_are_reported_together() -> None:
         ("api.publicCIDRs", "; did you mean publicCidrs?"),
         ("models[0].acepts", "; did you mean accepts or attempts?"),
         ("models[0].time_limit", "; did you mean timeLimit?"),
+        ("models[0].long_documents", "; did you mean longDocuments?"),
+        ("models[0].output.schema_", "; did you mean schema?"),
+        ("models[0].schema", ""),
     ],
 )
 def test_an_unknown_key_is_refused_at_every_level(path: str, near: str) -> None:
@@ -165,7 +211,14 @@ TAKEN: dict[str, list[object]] = {
     "models[0].parallel": [1, 64],
     "models[0].documentsPerInstance": [1],
     "models[0].maxInstances": [0, 1000],
-    "models[0].accepts": [["text/plain"]],
+    "models[0].accepts": [["text/plain"], ["application/pdf", "image/png", "image/jpeg"], list(TYPES)],
+    "models[0].prompt": ["", "{{ inputs.a }}", "{{ .Prompt }} {} }}"],
+    "models[0].system": ["", "{{ inputs.a.0 }}", "{{ .System }}"],
+    "models[0].think": [None, True, False, "low", "medium", "high"],
+    "models[0].output": [{}],
+    "models[0].output.schema": [None, {}, {"type": "object"}, {"properties": {"a": {"$ref": "#"}}}],
+    "models[0].task": ["generate", "embed"],
+    "models[0].longDocuments": ["refuse", "split"],
     "models[0].options": [{}, {"num_ctx": 128}],
 }
 
@@ -206,6 +259,29 @@ REFUSED: list[tuple[str, str, list[object]]] = [
     ("models[0].documentsPerInstance", "input should be greater than or equal to 1", [0]),
     ("models[0].maxInstances", "input should be less than or equal to 1000", [1001]),
     ("models[0].accepts", "must list at least one type", [[]]),
+    ("models[0].prompt", f"line 1: {SLIP}", ["{{ inputs.a | upper }}", "{{inputs}}", "{{- inputs.a }}"]),
+    ("models[0].prompt", f"line 2: {SLIP}; line 3: {SLIP}", ["a\n{{ inputs. }}\n{{ inputs['a'] }}"]),
+    ("models[0].system", f"line 1: {SLIP}", ["{{ inputs.a | upper }}"]),
+    ("models[0].output", "input should be a valid dictionary or instance of Output", ["json", None]),
+    ("models[0].output.schema", "input should be a valid dictionary", ["{}", [], True]),
+    (
+        "models[0].output.schema",
+        "$.type: 'objekt' is not valid under any of the given schemas",
+        [{"type": "objekt"}],
+    ),
+    (
+        "models[0].output.schema",
+        "$.properties.a.minimum: '1' is not of type 'number'",
+        [{"properties": {"a": {"minimum": "1"}}}],
+    ),
+    ("models[0].output.schema", "a `$ref` to '/a' leads nowhere within the schema", [{"$ref": "#/a"}]),
+    (
+        "models[0].output.schema",
+        "a `$ref` to 'https://x.test/' leads nowhere within the schema",
+        [{"$ref": "https://x.test/"}],
+    ),
+    ("models[0].task", KIND, ["Embed", "", None]),
+    ("models[0].longDocuments", LONG, ["cut", True, None]),
 ]
 
 
@@ -232,6 +308,67 @@ def test_a_long_value_is_shown_by_its_beginning() -> None:
     (problem,) = _problems(_with("models[0].name", "long" * 100))
     assert problem.startswith('models[0].name: given "longlong')
     assert len(problem) < 200
+
+
+@pytest.mark.xfail(
+    reason="`think` is a union: one problem for each of its kinds, at `think.bool`", strict=True
+)
+@pytest.mark.parametrize("value", ["max", 2, [], ""])
+def test_a_way_to_think_that_no_model_has_is_one_problem(value: object) -> None:
+    """It is told once, at its own key."""
+    (problem,) = _problems(_with("models[0].think", value))
+    assert problem.startswith(f"models[0].think: given {json.dumps(value)}: ")
+
+
+def test_vectors_have_no_schema() -> None:
+    """Whatever it is, even an empty one; an output without one is no question of vectors."""
+
+    def embedding(**output: object) -> tuple[str, ...]:
+        return _problems(_config(_model(task="embed", output=output)))
+
+    assert embedding() == embedding(schema=None) == ()
+    assert embedding(schema={}) == (f'models[0].task: given "embed": {VECTORS}',)
+    # A schema that is broken is told first: the other problem may go with it.
+    assert embedding(schema={"type": 1}) == (
+        'models[0].output.schema: given {"type": 1}: $.type: 1 is not valid under any of the given schemas',
+    )
+
+
+@pytest.mark.parametrize("think", [None, False, True, "low"])
+def test_an_answer_by_a_schema_has_no_thoughts(*, think: object) -> None:
+    """Either a schema, if only an empty one, or thoughts; a model that is told not to think has none."""
+    problem = f'models[0].output: given {{"schema": {{}}}}: {THOUGHTS}'
+    found = _problems(_config(_model(think=think, output={"schema": {}})))
+    assert found == ((problem,) if think else ())
+    assert _problems(_config(_model(think=think, output={"schema": None}))) == ()
+
+
+def test_a_schema_is_taken_as_it_is() -> None:
+    """No key of it is renamed, nor any of its nulls left out: they are the user's own."""
+    schema = {"properties": {"first_name": {"const": None}, "lastName": {}}, "default": None}
+    assert parse(_with("models[0].output.schema", schema)).models[0].output.schema_ == schema
+
+
+@pytest.mark.parametrize(
+    ("capacity", "time_limit", "grace_seconds"),
+    [
+        ("on-demand", "1s", 61),
+        ("on-demand", "40s", 100),
+        ("on-demand", "10m", 660),
+        ("on-demand", "11h", 39_660),
+        ("spot", "1s", 61),
+        ("spot", "39s", 99),
+        ("spot", "40s", 100),
+        ("spot", "41s", 100),
+        ("spot", "11h", 100),
+    ],
+)
+def test_a_pod_on_spot_has_no_more_time_than_its_node(
+    capacity: str, time_limit: str, grace_seconds: int
+) -> None:
+    """The time limit and a minute to hand over; on Spot at most what is left of a notice of two minutes."""
+    parsed = parse(_config(_model(timeLimit=time_limit), capacityType=capacity))
+    assert parsed.grace_seconds_of(parsed.models[0]) == grace_seconds
 
 
 @pytest.mark.parametrize(
@@ -297,8 +434,21 @@ def _keys(part: type[BaseModel], **better: st.SearchStrategy[Any]) -> st.SearchS
     return st.fixed_dictionaries({}, optional={name: better.get(name, JSON) for name in names})
 
 
+WORDS = ["$ref", "$id", "$schema", "$defs", "$anchor", "$dynamicRef", "properties", "items", "type", "not"]
+PLACES = st.sampled_from(["#", "#/$defs/a", "#a", "http://[", "https://x.test/a", "object", "%zz"])
+SCHEMAS = st.recursive(
+    PLACES | st.booleans() | st.none() | st.integers(-1, 1),
+    lambda inner: st.dictionaries(st.sampled_from(WORDS), inner, max_size=3) | st.lists(inner, max_size=2),
+    max_leaves=6,
+)
+TEMPLATES = st.text(alphabet="{} .|a0-").map(lambda text: f"{{{{ inputs{text}")
 MODELS = _keys(
     Model,
+    prompt=TEMPLATES | JSON,
+    system=TEMPLATES | JSON,
+    output=_keys(Output, schema=SCHEMAS) | JSON,
+    think=st.sampled_from(["low", "max", True]) | JSON,
+    task=st.just("embed") | JSON,
     timeLimit=st.from_regex(r"\d{1,5}[smh]", fullmatch=True) | JSON,
     parallel=st.integers(0, 65) | JSON,
     options=_keys(Options) | JSON,
@@ -327,6 +477,9 @@ def test_any_config_is_taken_or_explained(config: dict[str, Any]) -> None:
     assert parsed.pod_memory_mib > 0
     assert all(0 < model.time_limit < MAX_VISIBILITY_SECONDS for model in parsed.models)
     assert all(len(model.spec.hash) == 64 for model in parsed.models)
+    assert all(0 < parsed.grace_seconds_of(model) <= model.time_limit + 60 for model in parsed.models)
+    schemas = [model for model in parsed.models if model.output.schema_ is not None]
+    assert not any(model.task == "embed" or model.think for model in schemas)
 
 
 @pytest.mark.parametrize(

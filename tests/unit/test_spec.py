@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import PurePosixPath
 from typing import Any, get_args
@@ -9,10 +10,10 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from runtime.ollama import modelfile
-from runtime.spec import DocumentType, ModelSource, ModelSpec, Options, TaskSpec
+from runtime.spec import DocumentType, ModelSource, ModelSpec, Options, Sampling, TaskKind, TaskSpec
 
 SOURCE = ModelSource.model_validate({"from": "tiny"})
 MODEL = ModelSpec(source=SOURCE)
@@ -44,12 +45,22 @@ TEXTS = st.text(min_size=1)
 SOURCES = (TEXTS.map(lambda text: {"from": text}) | TEXTS.map(lambda text: {"modelfile": text})).map(
     ModelSource.model_validate
 )
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 TASKS = st.builds(
     TASK.model_copy,
     update=st.fixed_dictionaries(
         {
             "options": OPTIONS,
             "prompt": st.text(),
+            "system": st.text(),
+            "think": st.sampled_from([None, True, False, "low", "medium", "high"]),
+            "output_schema": st.none() | st.dictionaries(st.text(), JSON, max_size=3),
+            "task": st.sampled_from(get_args(TaskKind)),
+            "long_documents": st.sampled_from(["refuse", "split"]),
             "model": st.builds(ModelSpec, source=SOURCES, store=TEXTS, wait_seconds=st.integers(1, 9999)),
             "accepts": st.sets(st.sampled_from(get_args(DocumentType)), min_size=1).map(tuple),
         }
@@ -60,7 +71,7 @@ TASKS = st.builds(
 @settings(deadline=None)
 @given(TASKS)
 def test_a_spec_survives_its_json(task: TaskSpec) -> None:
-    """What the pods parse is what the program wrote, to the last character of prompt and Modelfile."""
+    """What the pods parse is what the program wrote, to the last character, and each null of a schema."""
     assert TaskSpec.model_validate_json(task.to_json()) == task
     assert ModelSpec.model_validate_json(task.model.to_json()) == task.model
 
@@ -107,14 +118,20 @@ def test_every_field_of_a_model_was_asked() -> None:
     assert ModelSpec.model_fields.keys() == {"source", "server_version", "store", "wait_seconds"}
 
 
-def test_an_answer_is_its_model_prompt_and_options() -> None:
-    """Of all fields of a task these three, and no other, make another version of it."""
+def test_an_answer_is_its_model_and_what_it_is_asked() -> None:
+    """Of all fields of a task these eight, and no other, make another version of it."""
     changes: dict[str, object] = {
         "name": "b",
         "model": ModelSpec(source=ModelSource.model_validate({"from": "other"})),
         "prompt": "Why?",
+        "system": "Be brief.",
         "options": Options(seed=1),
+        "think": False,
+        "output_schema": {},
+        "task": "embed",
+        "long_documents": "split",
         "accepts": ("text/csv",),
+        "gpus": 1,
         "queue_url": "https://other",
         "dead_letter_url": "https://other",
         "documents_bucket": "other",
@@ -122,18 +139,145 @@ def test_an_answer_is_its_model_prompt_and_options() -> None:
         "parallel": 2,
         "time_limit_seconds": 1,
         "attempts": 9,
+        "retry_seconds": 1,
+        "max_instances": 2,
         "visibility_seconds": 30,
-        "poll_seconds": 1,
+        "poll_seconds": 2,
         "grace_seconds": 1,
-        "max_document_bytes": 1,
+        "max_text_bytes": 1,
+        "max_file_bytes": 1,
         "health_port": 1,
     }
     assert changes.keys() == TaskSpec.model_fields.keys()
     telling = {
         name for name, value in changes.items() if TASK.model_copy(update={name: value}).hash != TASK.hash
     }
-    assert telling == {"model", "prompt", "options"}
+    assert telling == {
+        "model",
+        "prompt",
+        "system",
+        "options",
+        "think",
+        "output_schema",
+        "task",
+        "long_documents",
+    }
+    assert all(value != getattr(TASK, name) for name, value in changes.items())
     assert TASK.model_copy(update={"model": MODEL.model_copy(update={"store": "/x"})}).hash == TASK.hash
+
+
+def test_every_value_of_a_question_is_told_apart() -> None:
+    """Not thinking is not the model's own way of thinking, and any JSON is not no schema."""
+    asked: list[dict[str, object]] = [
+        *({"think": think} for think in (None, True, False, "low", "medium", "high")),
+        *({"output_schema": schema} for schema in ({}, {"const": None}, {"const": 0}, {"const": "null"})),
+        *({"options": Options(temperature=value)} for value in (0, 0.5)),
+        *({"prompt": text} for text in ("a", "a ")),
+        *({"system": text} for text in ("a", "a ")),
+    ]
+    assert len({TASK.model_copy(update=changes).hash for changes in asked}) == len(asked)
+
+
+# It names the server, so that a release with another one, which is a new answer, leaves this value alone.
+PINNED = TASK.model_copy(
+    update={"model": MODEL.model_copy(update={"server_version": "0.24.0"}), "prompt": "Why?"}
+)
+
+
+def test_a_release_keeps_the_hash_of_every_task() -> None:
+    """The value is pinned: where it changes, every job id does, and all documents would be answered again."""
+    assert PINNED.hash == "3c0147324a619990750921676a796b30cee21e5fdcd3ce4c47db8d70f0a8cacb"
+
+
+def test_a_field_that_a_release_adds_changes_no_hash_while_it_is_unset() -> None:
+    """Neither an option nor a field of the task does, so long as its default is None."""
+    options = create_model("LaterOptions", __base__=Options, typical_p=(float | None, None))
+    later = create_model("LaterTask", __base__=TaskSpec, options=(options, options()))
+    values = dict(PINNED) | {"options": options()}
+    assert later.model_validate(values).hash == PINNED.hash
+    assert (
+        later.model_validate(values | {"options": options.model_validate({"typical_p": 0.5})}).hash
+        != PINNED.hash
+    )
+
+
+def test_a_hash_is_over_what_is_set() -> None:
+    """Model and question as JSON; what is None is not in it, what is empty is."""
+    question = {
+        "model": MODEL.hash,
+        "prompt": "",
+        "system": "",
+        "options": {"num_ctx": 8192, "num_predict": 2048, "use_mmap": False},
+        "task": "generate",
+        "long_documents": "refuse",
+    }
+    assert TASK.hash == hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+def test_a_prompt_is_recorded_by_both_of_its_texts() -> None:
+    """The hash that records carry tells prompt from system text, and neither runs into the other."""
+    texts = [("", ""), ("a", ""), ("", "a"), ("a", "a"), ("aa", "")]
+    tasks = [TASK.model_copy(update={"prompt": prompt, "system": system}) for prompt, system in texts]
+    assert len({task.prompt_hash for task in tasks}) == len(texts)
+    assert TASK.model_copy(update={"options": Options(seed=1)}).prompt_hash == TASK.prompt_hash
+
+
+TEXT, JSON_FILE = (".txt", "text/plain; charset=utf-8"), (".json", "application/json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, TEXT),
+        ({"long_documents": "split"}, TEXT),
+        ({"output_schema": {}}, JSON_FILE),
+        ({"output_schema": {"type": "object"}}, JSON_FILE),
+        ({"task": "embed"}, JSON_FILE),
+    ],
+)
+def test_a_result_is_text_or_json(changes: dict[str, object], kind: tuple[str, str]) -> None:
+    """JSON where a schema, if only an empty one, or vectors are asked for; UTF-8 text everywhere else."""
+    assert TASK.model_copy(update=changes).result_type == kind
+
+
+RUNNER = {"num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread"}
+"""`api.Runner` of Ollama 0.24: what makes it load the model again, under everybody's requests."""
+
+
+def test_what_one_document_may_ask_for_loads_no_model_again() -> None:
+    """Sampling is exactly these: it has no runner option, and no limit of the answer's length."""
+    assert Sampling.model_fields.keys() & RUNNER == set()
+    assert Options.model_fields.keys() - Sampling.model_fields.keys() == {
+        *(RUNNER - {"main_gpu"}),
+        "num_predict",
+    }
+    assert Sampling.model_fields.keys() == {
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "repeat_last_n",
+        "repeat_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+        "stop",
+    }
+    assert all(field.default is None for field in Sampling.model_fields.values())
+
+
+def test_the_wire_has_what_is_set_under_ollamas_names() -> None:
+    """What nobody set stays with the model: only the window, the length and mmap always have a value."""
+    assert Options().wire() == {"num_ctx": 8192, "num_predict": 2048, "use_mmap": False}
+    assert Options(temperature=0, seed=0, stop=(), num_gpu=0).wire() == {
+        "num_ctx": 8192,
+        "num_predict": 2048,
+        "use_mmap": False,
+        "temperature": 0.0,
+        "seed": 0,
+        "stop": [],
+        "num_gpu": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -202,6 +346,7 @@ def test_the_directory_is_the_hash_below_the_store() -> None:
         (ModelSource, {"from": "a", "tag": "b"}, "tag"),
         (ModelSpec, {"source": {"from": "a"}, "hash": "b"}, "hash"),
         (Options, {"num_ctxx": 1}, "num_ctxx"),
+        *((Sampling, {name: 1}, name) for name in sorted({*RUNNER, "num_predict"})),
         (TaskSpec, {**json.loads(TASK.to_json()), "region": "b"}, "region"),
     ],
 )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.worker import moto_server, scripted_ollama
 from tests.worker import rig as rigs
-from tests.worker import scripted_ollama
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,12 +20,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def moto() -> Generator[str]:
     """AWS on a free loopback port; its state is the process's, so each test makes names of its own."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server.running() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -138,10 +138,17 @@ class Rig:
 
     # Workers
 
-    def worker(self, pod: str = "", **changes: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
+    def worker(
+        self,
+        pod: str = "",
+        server: str = "",
+        aws: str = "",
+        **changes: Any,  # noqa: ANN401
+    ) -> subprocess.Popen[bytes]:
         """Starts a worker as a process; `changes` are fields of its spec.
 
         Workers of the same `pod` share a scratch volume, as a container does with the one started after it.
+        Without a `server` or an `aws` of its own it asks the rig's.
         """
         number = len(self._workers)
         scratch = self.folder / (pod or f"pod-{number}")
@@ -152,9 +159,9 @@ class Rig:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "TMPDIR": str(scratch),
-            "OLLAMA_HOST": self.ollama_host,
+            "OLLAMA_HOST": server or self.ollama_host,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL": aws or self.endpoint,
             **CREDENTIALS,
         }
         with (self.folder / f"worker-{number}.log").open("wb") as log:

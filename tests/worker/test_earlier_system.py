@@ -2,17 +2,16 @@
 
 Beside the tests here:
 
-| its fault | the right behaviour |
-|---|---|
-| a restart in the middle of a document pushes all waiting ones away | test_faults: a crash ... nobody else's |
-| SIGTERM ignored, or the document dropped | test_worker: sigterm finishes ...; handed back at once |
-| the same message twice: two events with one id | test_worker: a second delivery ...; of two attempts at once |
-| an answer longer than the visibility is given twice | test_worker: a message stays hidden ... |
-| HTTP 200 with `done: false` stored as success | test_worker: an answer that the server gives up on ... |
-| an empty document stored as an empty result | test_worker: cannot be read is told so ... |
-| an image to a text-only model "succeeds" | test_worker: cannot be read is told so ... |
-| a missing result bucket throws the answer away | test_worker: nothing is deleted before its result is there |
-| over-long stored as success (by a real server) | test_answering |
+    its fault                                                  the test
+    a restart pushes all waiting documents away                test_faults: a crash is told by the worker ...
+    SIGTERM is ignored, or drops the document                  test_worker: sigterm finishes ...
+    the same message twice: two events with one id             test_worker: a second delivery ...
+    an answer longer than the visibility is given twice        test_worker: a message stays hidden ...
+    HTTP 200 with `done: false` is stored as success           test_worker: an answer that the server gives up ...
+    an empty document is stored as an empty result             test_worker: ... cannot be read is told so ...
+    an image to a text-only model "succeeds"                   test_worker: ... cannot be read is told so ...
+    a missing result bucket throws the answer away             test_worker: nothing is deleted before ...
+    what a real server finds too long is stored as success     test_answering
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def test_a_failed_document_is_tried_again_in_seconds(rig: Rig, ollama: ScriptedO
 
 
 def test_a_server_that_is_down_costs_no_document_a_receive(rig: Rig, ollama: ScriptedOllama) -> None:
-    """While the server is away nothing is taken from the queue; there 20 documents lose an attempt in 0.8 s."""
+    """While the server is away nothing is received; there 20 documents lose an attempt in 0.8 s."""
     ollama.crash()
     keys = [rig.upload(f"{number}.txt", b"text") for number in range(20)]
     rig.worker()

@@ -40,8 +40,8 @@ def test_a_document_that_kills_its_server_is_found_out(rig: Rig, ollama: Scripte
     assert [rig.results(key) for key in good] == [["about one"], ["about two"], ["about three"]]
     assert {outcome for key in good for outcome in rig.outcomes(key)} == {"released", "answered"}
     first, last = rig.records(bad)
-    assert (first["outcome"], first["failure"]["reason"], first["alone"]) == ("released", "server_gone", False)
-    assert (last["outcome"], last["failure"]["reason"], last["alone"]) == ("failed", "kills_server", True)
+    ends = [(each["outcome"], each["failure"]["reason"], each["alone"]) for each in (first, last)]
+    assert ends == [("released", "server_gone", False), ("failed", "kills_server", True)]
     ((_, attributes),) = rig.dead_letters()
     assert (attributes["class"], attributes["reason"]) == ("document", "kills_server")
 
@@ -216,7 +216,10 @@ def test_a_message_of_several_documents_is_one_for_each(rig: Rig) -> None:
         {
             "eventSource": "aws:s3",
             "eventName": "ObjectCreated:Put",
-            "s3": {"bucket": {"name": rig.task.documents_bucket}, "object": {"key": key.replace("/", "%2F")}},
+            "s3": {
+                "bucket": {"name": rig.task.documents_bucket},
+                "object": {"key": key.replace("/", "%2F")},
+            },
         }
         for key in (good, bad)
     ]
@@ -264,9 +267,7 @@ def test_the_trace_of_a_message_is_kept(rig: Rig) -> None:
     eventually(lambda: rig.counts() == (1, 0))
     rig.purge()
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    rig.send(
-        json.dumps({"document": f"s3://{rig.task.documents_bucket}/{key}"}), traceparent=traceparent
-    )
+    rig.send(json.dumps({"document": f"s3://{rig.task.documents_bucket}/{key}"}), traceparent=traceparent)
     rig.worker()
     eventually(rig.is_empty)
     assert rig.records(key)[0]["trace"] == {"traceparent": traceparent}

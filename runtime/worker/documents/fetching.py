@@ -79,7 +79,6 @@ class Documents:
         try:
             file = await call(_copy, answer["Body"], size, self._limit, abandoned)
         finally:
-            answer["Body"].close()
             # The thread cannot be cancelled, nor what it reads be closed: that waits for the thread.
             abandoned.set()
         return Fetched(

@@ -6,7 +6,7 @@ import codecs
 import re
 from email.message import Message
 
-from charset_normalizer import from_bytes
+from charset_normalizer import CharsetMatches, from_bytes
 
 from runtime.worker.failures import DocumentFailure
 
@@ -49,8 +49,8 @@ _META = re.compile(
 )
 _META_BYTES = 4096
 
-_SAMPLE_BYTES = 32 * 1024
-"""What is detected upon, around the first byte that is not UTF-8: whole documents take seconds."""
+_SAMPLE_BYTES = 64 * 1024
+"""What is detected upon, from the first byte that is not UTF-8: whole documents take seconds."""
 
 _UTF8_EVIDENCE = 3
 """So many continuation bytes in place are no coincidence: the document is UTF-8, and damaged."""
@@ -106,10 +106,12 @@ def _strictly(content: bytes, codec: str) -> str:
 
 def _detect(content: bytes, start: int) -> tuple[str, str]:
     # From a multiple of 4, so that UTF-16 and UTF-32 stay in step.
-    first = max(0, start - _SAMPLE_BYTES // 2) & ~3
+    first = start & ~3
     sample = content[first : first + _SAMPLE_BYTES]
     charsets = _WIDE if b"\0" in sample else _DETECTED
-    matches = from_bytes(sample, cp_isolation=list(charsets), preemptive_behaviour=False)
+    # ASCII says nothing, and a lot of it drowns the rest; but a lone sign needs it around.
+    words = b" ".join(word for word in sample.split() if not word.isascii())
+    matches = (charsets is _DETECTED and _matches(words, charsets)) or _matches(sample, charsets)
     likely = sorted(
         (match.chaos, -round(match.coherence, 1), charsets.index(codec), codec)
         for match in matches
@@ -124,6 +126,10 @@ def _detect(content: bytes, start: int) -> tuple[str, str]:
         if not _rubbish(text):
             return text.lstrip("\ufeff"), codec
     raise _undecodable("it is neither UTF-8 nor text in any other charset that could be told")
+
+
+def _matches(sample: bytes, charsets: tuple[str, ...]) -> CharsetMatches:
+    return from_bytes(sample, cp_isolation=list(charsets), preemptive_behaviour=False)
 
 
 def _declared(content_type: str) -> str:

@@ -17,6 +17,7 @@ from runtime.worker.failures import DocumentFailure
 
 GERMAN = "Grüße aus Köln, schöne Wörter über Öl und Äpfel. Das ist ein ganz normaler Satz.\r\n"
 RUSSIAN = "Привет, как дела? Это обычный русский текст.\n"
+ASCII = "plain words " * 9_999
 NO_CHARSET = "it is neither UTF-8 nor text in any other charset that could be told"
 RUBBISH = random.Random(1).randbytes(500)  # noqa: S311  no secret
 JAPANESE = "これは日本語のテキストです。今日はいい天気ですね。\n"
@@ -51,7 +52,8 @@ JAPANESE = "これは日本語のテキストです。今日はいい天気で�
         # Then UTF-8; then what is likely.
         ("Käse".encode("latin-1"), "", "Käse", "cp1252"),
         ("“Quoted” naïve café, €5.".encode("cp1252"), "", "“Quoted” naïve café, €5.", "cp1252"),
-        (b"x" * 100_000 + RUSSIAN.encode("koi8-r"), "", "x" * 100_000 + RUSSIAN, "koi8-r"),
+        ((ASCII + RUSSIAN + ASCII).encode("koi8-r"), "", ASCII + RUSSIAN + ASCII, "koi8-r"),
+        (b"\xa9 2020 by us, at 20 \xb0C.", "", "© 2020 by us, at 20 °C.", "cp1252"),
         (GERMAN.encode("utf-16-le"), "", GERMAN, "utf-16-le"),
         (b"hello", "", "hello", "utf-8"),
         ("hello".encode("utf-16-le"), "", "hello", "utf-16-le"),

@@ -1,0 +1,427 @@
+"""How an attempt ends, step by step, over a queue and a bucket that note what is done and fail on demand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from runtime.worker import keys
+from runtime.worker.answering import Answer
+from runtime.worker.attempt import POD, Attempt
+from runtime.worker.aws import AwsFailure
+from runtime.worker.ends import STORE_PAUSES_SECONDS, Ends, backoff_seconds
+from runtime.worker.failures import Failure, LostOwnershipError
+from runtime.worker.journal import Journal
+from runtime.worker.messages import parse
+from runtime.worker.queue import Message, Queue
+from runtime.worker.records import Record, ResultFacts, Tokens
+from runtime.worker.results import Results
+from tests.unit.test_history import SENT, _record
+from tests.unit.test_holding import Clock
+from tests.unit.test_queue import TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+AWS_DOWN = AwsFailure("any", "500", "down")
+KEY = "task/a.txt"
+BODY = '{"document": {"bucket": "in", "key": "task/a.txt", "version": "v1"}}'
+JOB = keys.job_id("in", KEY, "v1", TASK.hash)
+ANSWER = Answer(b"answer", (), 2, 7, 3, 0.1, 0.2, 0.3)
+
+
+class Edge:
+    """Queue and results in one: `done` has what was changed, in order, also where it failed.
+
+    Attributes:
+        done: a step and what distinguishes it, such as `write running`.
+        failing: for each step the errors of its next calls.
+        before: for each step what happens to it before anything else.
+        metadata: that of the job's result, None while there is none.
+        records: by attempt, in order of time.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.failing: dict[str, list[Exception]] = {}
+        self.before: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.metadata: dict[str, str] | None = None
+        self.records: dict[str, Record] = {}
+
+    async def _step(self, name: str, *what: object) -> None:
+        if name in self.before:
+            await self.before[name]()
+        if name not in {"find", "read", "attempts"}:
+            self.done.append(" ".join([name, *map(str, what)]))
+        if errors := self.failing.get(name):
+            raise errors.pop(0)
+
+    # The queue
+
+    async def hide(self, receipt: str, seconds: int) -> None:
+        """Hides or shows."""
+        assert receipt == "r"
+        await self._step("hide", seconds)
+
+    async def delete(self, message: Message) -> None:
+        """Deletes."""
+        assert message.receipt == "r"
+        await self._step("delete")
+
+    async def replace(self, _message: Message, bodies: Sequence[str]) -> None:
+        """Replaces, or deletes where there is nothing to put in."""
+        await self._step("replace", *(job.key for body in bodies for job in parse(body)))
+
+    async def dead_letter(self, _message: Message, failure: Failure) -> None:
+        """Puts away."""
+        await self._step("dead_letter", failure.kind, failure.reason)
+
+    # The results
+
+    def place(self, key: str, job: str) -> ResultFacts:
+        """Where."""
+        return ResultFacts(bucket="out", key=keys.result_key(key, job, ".txt"))
+
+    async def find(self, _key: str, _job: str) -> Mapping[str, str] | None:
+        """Looks."""
+        await self._step("find")
+        return self.metadata
+
+    async def put(self, key: str, job: str, body: bytes, attempt: str) -> bool:
+        """Stores."""
+        assert (key, job) == (KEY, JOB)
+        await self._step("put", body.decode())
+        if self.metadata is not None:
+            return False
+        self.metadata = {"job": job, "attempt": attempt}
+        return True
+
+    async def write(self, record: Record) -> None:
+        """Records."""
+        await self._step("write", record.outcome)
+        self.records[record.attempt] = record
+
+    async def read(self, _key: str, _job: str, attempt: str) -> Record | None:
+        """Reads."""
+        await self._step("read")
+        return self.records.get(attempt)
+
+    async def attempts(self, _key: str, _job: str) -> list[Record]:
+        """Lists."""
+        await self._step("attempts")
+        return list(self.records.values())
+
+    async def announce(self, record: Record) -> None:
+        """Tells."""
+        assert record.result is not None
+        await self._step("announce", record.attempt)
+
+
+class Around:
+    """Ends, and one attempt to end."""
+
+    def __init__(self, receives: int = 1, **task: object) -> None:
+        self.edge, self.clock, self.told = Edge(), Clock(), list[str]()
+        self.task = TASK.model_copy(update=task)
+        self.ends = Ends(
+            task=self.task,
+            queue=cast("Queue", self.edge),
+            results=cast("Results", self.edge),
+            ended=lambda record: self.told.append(record.outcome),
+            clock=self.clock,
+        )
+        message = Message(body=BODY, receipt="r", receives=receives, sent=SENT)
+        (job,) = parse(BODY)
+        self.attempt = Attempt(self.task, job, message, "sha", self.clock)
+
+    @property
+    def name(self) -> str:
+        """The attempt's."""
+        return self.attempt.record.attempt
+
+    @property
+    def written(self) -> Record:
+        """The attempt's record as it is in the bucket."""
+        return self.edge.records[self.name]
+
+
+@pytest.fixture
+def around() -> Around:
+    """Ends with nothing before them."""
+    return Around()
+
+
+async def test_a_result_is_followed_by_its_record_its_event_and_the_end_of_its_message(
+    around: Around,
+) -> None:
+    """In this order: whatever fails, what is left is done by whoever gets the message next."""
+    around.clock.seconds = 5
+    await around.ends.answered(around.attempt, ANSWER)
+    assert around.edge.done == [
+        "put answer",
+        "write answered",
+        f"announce {around.name}",
+        "delete",
+    ]
+    assert around.edge.metadata == {"job": JOB, "attempt": around.name}
+    assert around.told == ["answered"]
+    written = around.written
+    assert (written.tokens, written.requests, written.chunks) == (Tokens(prompt=7, answer=3), 2, ())
+    assert written.result == ResultFacts(bucket="out", key=f"{KEY}/{JOB}.txt")
+    assert written.ended == SENT + timedelta(seconds=5)
+    assert {name: written.seconds[name] for name in ("load", "prompt", "answer")} == {
+        "load": 0.1,
+        "prompt": 0.2,
+        "answer": 0.3,
+    }
+
+
+async def test_an_answer_is_kept_in_hand_for_a_minute(around: Around) -> None:
+    """It has cost GPU time: nothing else is done before S3 has it."""
+    around.edge.failing["put"] = [AWS_DOWN] * len(STORE_PAUSES_SECONDS)
+    await around.ends.answered(around.attempt, ANSWER)
+    assert around.edge.done[:8] == ["put answer"] * 7 + ["write answered"]
+    assert around.clock.seconds == sum(STORE_PAUSES_SECONDS) == 60
+
+
+async def test_an_answer_that_cannot_be_stored_ends_nothing(around: Around) -> None:
+    """After that minute the attempt has failed, with no record, event or deletion that says otherwise."""
+    around.edge.failing["put"] = [AWS_DOWN] * 99
+    with pytest.raises(AwsFailure):
+        await around.ends.answered(around.attempt, ANSWER)
+    assert set(around.edge.done) == {"put answer"}
+    assert not around.attempt.committed
+
+
+async def test_a_result_of_our_own_whose_storing_was_not_answered_is_ours(around: Around) -> None:
+    """S3 took it and the connection broke: the second put finds the first."""
+
+    async def take_it() -> None:
+        around.edge.before.pop("put")
+        around.edge.metadata = {"attempt": around.name}
+
+    around.edge.before["put"] = take_it
+    around.edge.failing["put"] = [AWS_DOWN]
+    await around.ends.answered(around.attempt, ANSWER)
+    assert around.edge.done == [
+        "put answer",
+        "put answer",
+        "write answered",
+        f"announce {around.name}",
+        "delete",
+    ]
+    assert around.told == ["answered"]
+
+
+async def test_who_comes_second_drops_its_answer_and_finishes_the_winners_steps(around: Around) -> None:
+    """The winner's record is what it was, but that it is answered; ours says that it was for nothing."""
+    theirs = _record(1, "running", job=JOB, document={"bucket": "in", "key": KEY, "version": "v1"})
+    around.edge.records[theirs.attempt] = theirs
+    around.edge.metadata = {"job": JOB, "attempt": theirs.attempt}
+    await around.ends.answered(around.attempt, ANSWER)
+    assert around.edge.done == [
+        "put answer",
+        "write lost",
+        "write answered",
+        f"announce {theirs.attempt}",
+        "delete",
+    ]
+    assert around.edge.records[theirs.attempt] == theirs.model_copy(
+        update={
+            "outcome": "answered",
+            "ended": around.clock.now(),
+            "result": ResultFacts(bucket="out", key=f"{KEY}/{JOB}.txt"),
+            "completed_by": around.name,
+        }
+    )
+    assert (around.written.outcome, around.written.result) == ("lost", None)
+    assert around.told == ["lost"]
+
+
+async def test_a_winner_that_has_recorded_its_answer_is_left_as_it_is(around: Around) -> None:
+    """Only the steps after it are done again; no token count gets lost."""
+    theirs = _record(1, "answered", tokens={"prompt": 1, "answer": 1}, result={"bucket": "b", "key": "k"})
+    around.edge.records[theirs.attempt] = theirs
+    await around.ends.finish(around.attempt, {"attempt": theirs.attempt})
+    assert around.edge.records == {theirs.attempt: theirs}
+    assert around.edge.done == ["write answered", f"announce {theirs.attempt}", "delete"]
+
+
+async def test_a_winner_whose_record_is_gone_gets_one(around: Around) -> None:
+    """All that can be known of it is what both attempts have in common."""
+    await around.ends.finish(around.attempt, {"attempt": "theirs"})
+    written = around.edge.records["theirs"]
+    assert (written.outcome, written.completed_by, written.failure) == ("answered", around.name, None)
+    assert around.edge.done == ["write answered", "announce theirs", "delete"]
+
+
+async def test_a_result_that_went_away_again_is_neither_announced_nor_made_up(around: Around) -> None:
+    """S3 refused the put and has no result a moment later: the message stays, no event tells of nothing."""
+
+    async def refuse() -> None:
+        around.edge.metadata = {}
+
+    async def go() -> None:
+        around.edge.metadata = None
+
+    around.edge.before.update(put=refuse, find=go)
+    with pytest.raises(Failure):
+        await around.ends.answered(around.attempt, ANSWER)
+    assert not {step.partition(" ")[0] for step in around.edge.done} & {"announce", "delete"}
+
+
+@pytest.mark.parametrize("step", ["write", "announce", "delete"])
+async def test_a_step_that_fails_is_left_with_all_that_follow(around: Around, step: str) -> None:
+    """The message stays, and the attempt knows that its result is there."""
+    around.edge.failing[step] = [AWS_DOWN]
+    with pytest.raises(AwsFailure):
+        await around.ends.answered(around.attempt, ANSWER)
+    steps = ["put answer", "write answered", f"announce {around.name}", "delete"]
+    reached = [each.partition(" ")[0] for each in steps].index(step)
+    assert around.edge.done == steps[: reached + 1]
+    assert around.attempt.committed
+
+
+async def test_an_answered_document_is_counted_whatever_step_fails_after_it(around: Around) -> None:
+    """Nobody who finishes it later counts it."""
+    around.edge.failing["announce"] = [AWS_DOWN]
+    with pytest.raises(AwsFailure):
+        await around.ends.answered(around.attempt, ANSWER)
+    assert around.told == ["answered"]
+
+
+def test_back_off_doubles_and_is_at_most_a_minute() -> None:
+    """With jitter down to half; however often it was tried."""
+    for tried, longest in ((1, 2), (2, 4), (3, 8), (5, 32), (6, 60), (50, 60)):
+        waits = {backoff_seconds(tried) for _ in range(2000)}
+        assert min(waits) >= longest // 2
+        assert max(waits) <= longest
+        assert len(waits) > 1
+
+
+class Dead:
+    """What a worker that died has left."""
+
+    def __init__(self, folder: Path, around: Around, *, alone: bool = False) -> None:
+        self.journal = Journal(folder)
+        self.record = _record(1, "running", job=JOB, alone=alone)
+        self.journal.note("r", self.record)
+        self.around = around
+
+    async def end(self) -> None:
+        """Has the next worker see to it."""
+        await self.around.ends.of_predecessor(self.journal)
+        assert list(self.journal.left()) == []
+
+    @property
+    def outcome(self) -> str:
+        """The one record's."""
+        (record,) = self.around.edge.records.values()
+        return record.outcome
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_what_was_in_hand_when_a_worker_died_is_recorded_and_shown_at_once(
+    tmp_path: Path, around: Around, *, recorded: bool, alone: bool
+) -> None:
+    """Whether its record had been written or not; alone stays alone."""
+    dead = Dead(tmp_path, around, alone=alone)
+    if recorded:
+        around.edge.records[dead.record.attempt] = dead.record
+    await dead.end()
+    assert around.edge.done == ["write crashed", "hide 0"]
+    assert around.edge.records == {
+        dead.record.attempt: dead.record.model_copy(
+            update={"outcome": "crashed", "ended": around.clock.now()}
+        )
+    }
+    assert around.told == ["crashed"]
+
+
+@pytest.mark.parametrize("outcome", ["answered", "failed", "retried", "released", "lost"])
+async def test_an_attempt_that_had_ended_is_not_made_a_crash(
+    tmp_path: Path, around: Around, outcome: str
+) -> None:
+    """Its worker died between its record and the end of its message: only that is shown."""
+    dead = Dead(tmp_path, around)
+    around.edge.records[dead.record.attempt] = ended = _record(1, outcome, job=JOB)
+    await dead.end()
+    assert around.edge.done == ["hide 0"]
+    assert list(around.edge.records.values()) == [ended]
+    assert around.told == []
+
+
+@pytest.mark.parametrize("step", ["read", "write", "hide"])
+@pytest.mark.parametrize("error", [AWS_DOWN, LostOwnershipError("gone")], ids=["down", "lost"])
+async def test_an_aws_that_fails_does_not_stop_a_worker_from_starting(
+    tmp_path: Path, around: Around, step: str, error: Exception
+) -> None:
+    """The message comes back by itself; the next entry is seen to all the same."""
+    dead = Dead(tmp_path, around)
+    dead.journal.note("r", _record(2, "running", job=JOB))
+    around.edge.failing[step] = [error]
+    await dead.end()
+    assert around.edge.done[-2:] == ["write crashed", "hide 0"]
+
+
+def test_an_attempt_says_all_that_is_known_at_its_start() -> None:
+    """Which document, which model and question, by which message, and how long that waited."""
+    clock = Clock()
+    clock.seconds = 1.5
+    trace = {"traceparent": "00-a"}
+    message = Message(body=BODY, receipt="r", receives=3, sent=SENT, trace=trace)
+    (job,) = parse(BODY.replace("}}", '}, "sampling": {"seed": 7}}'))
+    record = Attempt(TASK, job, message, "sha", clock).record
+    assert record == _record(
+        1.5,
+        "running",
+        job=keys.job_id("in", KEY, "v1", TASK.hash, job.variation),
+        attempt=record.attempt,
+        document={"bucket": "in", "key": KEY, "version": "v1"},
+        model="tiny",
+        model_hash=TASK.model.hash,
+        model_digest="sha",
+        prompt_hash=TASK.prompt_hash,
+        variation=job.variation,
+        options={**TASK.options.wire(), "seed": 7},
+        worker=POD,
+        worker_version=record.worker_version,
+        receives=3,
+        trace=trace,
+        seconds={"waited": 1.5},
+    )
+    assert record.attempt.startswith("20261122T090001.500000-")
+
+
+@pytest.mark.parametrize(("receives", "known"), [(1, True), (2, False)])
+def test_earlier_attempts_are_looked_for_only_where_there_may_be_some(receives: int, *, known: bool) -> None:
+    """A message that comes for the first time has none."""
+    assert (Around(receives).attempt.history is not None) is known
+
+
+async def test_phases_follow_each_other_without_gaps(around: Around) -> None:
+    """Each takes from the end of the one before it."""
+    for name, seconds in (("fetch", 1.0), ("turn", 2.5), ("server", 4.0)):
+        around.clock.seconds += seconds
+        around.attempt.phase_ended(name)
+    assert around.attempt.record.seconds == {"waited": 0.0, "fetch": 1.0, "turn": 2.5, "server": 4.0}
+
+
+def test_the_version_that_s3_gave_makes_the_job() -> None:
+    """A message that names none comes to the same job as one that does."""
+    clock = Clock()
+    (job,) = parse('{"document": "s3://in/task/a.txt"}')
+    attempt = Attempt(TASK, job, Message(BODY, "r", 1, SENT), "", clock)
+    fetched: Any = SimpleNamespace(version="v1", declared="text/plain", size=4)
+    attempt.fetched(fetched)
+    assert attempt.record.job == JOB
+    assert attempt.record.document.model_dump(include={"version", "declared", "bytes"}) == {
+        "version": "v1",
+        "declared": "text/plain",
+        "bytes": 4,
+    }
