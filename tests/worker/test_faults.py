@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
+import httpx
 import pytest
 
+from cli.computed import REGION
 from tests.worker.rig import eventually
 from tests.worker.scripted_ollama import Reply, answer, cut, error, error_line, hang, length
 
@@ -242,7 +246,7 @@ def test_a_document_of_somebody_else_is_not_read(rig: Rig) -> None:
 
 
 def test_inputs_and_sampling_make_another_job(rig: Rig, ollama: ScriptedOllama) -> None:
-    """One document asked in two ways has two results, each by its own prompt; asked again it costs nothing."""
+    """One document asked in two ways has two results, each by its own prompt; again it costs nothing."""
     key = rig.upload("one.txt", b"one")
     eventually(lambda: rig.counts() == (1, 0))
     rig.purge()
@@ -307,6 +311,85 @@ def test_keys_as_long_as_s3_allows_have_results_and_records(rig: Rig) -> None:
     for event in events:
         head = rig.client("s3").head_object(Bucket=event["result"]["bucket"], Key=event["result"]["key"])
         assert head["Metadata"]["job"] == event["job"]
+
+
+def test_all_forms_of_one_upload_are_one_job(rig: Rig, ollama: ScriptedOllama) -> None:
+    """EventBridge's event, S3's own notification and job messages end in one result, asked for once."""
+    key = rig.upload("a b+c/ünï.txt", b"once")
+    eventually(lambda: rig.counts() == (1, 0))
+    bucket = rig.task.documents_bucket
+    head = rig.client("s3").head_object(Bucket=bucket, Key=key)
+    version, etag = head["VersionId"], head["ETag"].strip('"')
+    described = {"key": quote_plus(key), "versionId": version, "eTag": etag, "size": 4}
+    notification = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:CompleteMultipartUpload",
+        "s3": {"bucket": {"name": bucket}, "object": described},
+    }
+    rig.send(json.dumps({"Records": [notification]}))
+    rig.send(json.dumps({"document": f"s3://{bucket}/{key}"}))
+    rig.send(json.dumps({"document": {"bucket": bucket, "key": key, "version": version}}))
+    rig.worker(visibility_seconds=300)
+    eventually(rig.is_empty)
+    assert ollama.asked == ["once"]
+    assert rig.results(key) == ["about once"]
+    assert {event["job"] for event in rig.announced()} == {rig.records(key)[0]["job"]}
+
+
+def test_a_bucket_without_versions_answers_what_is_there(rig: Rig, ollama: ScriptedOllama) -> None:
+    """Without versions the content is the version: what two uploads left is answered once, by its ETag."""
+    s3, bucket = rig.client("s3"), f"{rig.task.documents_bucket}-plain"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    key = f"{rig.task.name}/draft.txt"
+    for content in (b"first", b"second"):
+        etag = s3.put_object(Bucket=bucket, Key=key, Body=content)["ETag"].strip('"')
+        object_ = {"key": key, "etag": etag, "version-id": "null"}
+        detail = {"bucket": {"name": bucket}, "object": object_}
+        rig.send(json.dumps({"source": "aws.s3", "detail-type": "Object Created", "detail": detail}))
+    rig.worker(documents_bucket=bucket)
+    eventually(rig.is_empty)
+    assert ollama.asked == ["second"]
+    assert rig.results(key) == ["about second"]
+    assert [record["document"]["version"] for record in rig.records(key)] == [etag]
+
+
+def test_what_a_pod_says_of_itself(rig: Rig, ollama: ScriptedOllama) -> None:
+    """Not ready before its model answers, ready while a message is held, and its counts can be scraped."""
+    release = threading.Event()
+    ollama.load = lambda: error(500, "still loading")
+
+    def when_told(body: dict[str, Any]) -> Reply:
+        release.wait(20)
+        return answer(f"about {body['prompt']}")
+
+    ollama.script = when_told
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rig.worker(health_port=port, time_limit_seconds=60)
+
+    def status(path: str) -> int:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=1).status_code
+        except httpx.TransportError:
+            return 0
+
+    eventually(lambda: status("/live") == 200)
+    assert status("/ready") == 503
+    ollama.load = type(ollama)().load
+    eventually(lambda: status("/ready") == 200)
+    key = rig.upload("held.txt", b"held")
+    eventually(lambda: ollama.asked)
+    ollama.load = lambda: error(500, "gone again")
+    ollama.loaded = False
+    assert status("/ready") == 200
+    release.set()
+    eventually(lambda: rig.results(key))
+    eventually(rig.is_empty)
+    scraped = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    name = rig.task.name
+    counted = f'ollama_eks_documents_total{{class="",model="{name}",outcome="answered",reason=""}} 1.0'
+    assert counted in scraped.splitlines()
 
 
 def _in(*, seconds: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,9 +15,7 @@ from cli.computed import ACCOUNT, REGION
 from tests.worker.rig import eventually
 from tests.worker.scripted_ollama import DIGEST, DROP, Reply, answer
 
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PIXEL = Path(__file__).parent.joinpath("pixel.png").read_bytes()
 
 if TYPE_CHECKING:
     from tests.worker.rig import Rig
