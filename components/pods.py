@@ -23,8 +23,8 @@ HOME_DIR = "/home/ollama"
 SCRATCH_DIR = "/scratch"
 """The worker's only place to write: documents that are too big for memory, and what it has in hand."""
 
-SCRATCH_SIZE = "8Gi"
-"""Beyond it the kubelet evicts the pod: 64 slots, twice as many documents on their way, 64 MiB each."""
+SCRATCH_SIZE = "16Gi"
+"""Beyond it the kubelet evicts the pod: three documents for each of 64 slots at most, of 64 MiB each."""
 
 PROBE_SECONDS = 5
 SLOWEST_START_SECONDS = 120
@@ -49,8 +49,8 @@ class Serving:
         parallel: requests that the server answers at once.
         gpus: GPUs of the server; 0 for none.
         memory_mib: its memory, MiB: the model's pages count too.
-        health_port: where the main container says, under /live, whether the server still answers; None for
-            one that does not say.
+        health_port: where the main container says, under /server, whether the server still answers; None
+            for one that does not say.
     """
 
     model: ModelSpec
@@ -190,7 +190,7 @@ def _asked_of_main(health_port: int) -> core.ProbeArgs:
     the pod's address, where the main container answers.
     """
     return core.ProbeArgs(
-        http_get=core.HTTPGetActionArgs(path="/live", port=health_port),
+        http_get=core.HTTPGetActionArgs(path="/server", port=health_port),
         period_seconds=10,
         # The main container starts after the server does, and may be restarted itself.
         failure_threshold=6,

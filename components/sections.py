@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from typing import Annotated, get_args
 
@@ -58,6 +59,13 @@ def _seconds(value: object) -> object:
     if not 0 < seconds < MAX_VISIBILITY_SECONDS:
         raise ValueError("must be a time such as 90s, 10m or 2h, under the 12h that SQS hides a message")
     return seconds
+
+
+def _think(value: object) -> object:
+    """One problem for all that it cannot be, where the union would name one for each of its kinds."""
+    if value is None or isinstance(value, bool) or value in get_args(get_args(Think)[1]):
+        return value
+    raise ValueError("must be true, false, low, medium, high or max")
 
 
 def _network(cidr: str) -> ipaddress.IPv4Network:
@@ -118,6 +126,12 @@ class Output(Setting):
 
     schema_: dict[str, JsonValue] | None = Field(default=None, alias="schema")
 
+    @field_validator("schema_", mode="before")
+    @classmethod
+    def _keeps_its_order(cls, schema: object) -> object:
+        """Takes JSON text too: Pulumi sorts the keys of maps, and a model writes in the schema's order."""
+        return json.loads(schema) if isinstance(schema, str) else schema
+
     @field_validator("schema_")
     @classmethod
     def _is_a_schema(cls, schema: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
@@ -135,7 +149,7 @@ class Model(Setting):
     prompt: str = ""
     system: str = ""
     options: Options = Options()
-    think: Think | None = None
+    think: Annotated[Think | None, BeforeValidator(_think)] = None
     output: Output = Output()
     task: TaskKind = "generate"
     long_documents: LongDocuments = "refuse"
@@ -195,7 +209,7 @@ class Model(Setting):
     def _thinks_or_fits(cls, output: Output, info: ValidationInfo) -> Output:
         if output.schema_ is not None and info.data.get("think"):
             raise ValueError(
-                "a schema holds from an answer's first token, thoughts included; leave `think` out, or set it false"
+                "a schema holds from the first token on, thoughts too; leave `think` out, or set it false"
             )
         return output
 

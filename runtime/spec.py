@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003  pydantic reads it
 from pathlib import PurePosixPath
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, StrictBool, model_validator
 
 from runtime.metric_names import METRICS_NAMESPACE
 from runtime.ollama import modelfile
 from runtime.ollama.model_name import ModelName
+from runtime.options import Frozen, Options, Sampling
 from runtime.schemas import check_schema
 from runtime.template import names as prompt_inputs
 from runtime.version import OLLAMA_VERSION
@@ -55,61 +56,11 @@ DocumentType = Literal[
 TaskKind = Literal["generate", "embed"]
 LongDocuments = Literal["refuse", "split"]
 
-Think = bool | Literal["low", "medium", "high"]
+Think = StrictBool | Literal["low", "medium", "high", "max"]
 """Ollama's `think`: whether, or for some models how long, a model thinks before it answers."""
 
 MAX_VISIBILITY_SECONDS = 43_200
 """SQS hides a message for 12 hours at most, counted from its first receive (SQS developer guide, quotas)."""
-
-
-class Frozen(BaseModel):
-    """A value that never changes and that knows no field but its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
-
-    def to_json(self) -> str:
-        """The value as canonical JSON: equal values give equal text, so it can be hashed and compared."""
-        return json.dumps(
-            self.model_dump(mode="json", by_alias=True, exclude_none=True),
-            sort_keys=True,
-            separators=(",", ":"),
-            ensure_ascii=False,
-        )
-
-
-class Sampling(Frozen):
-    """How an answer is drawn, under Ollama's own names; all that one document may ask for its own way."""
-
-    temperature: float | None = Field(default=None, ge=0)
-    top_k: int | None = Field(default=None, ge=0)
-    top_p: float | None = Field(default=None, ge=0, le=1)
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    repeat_last_n: int | None = Field(default=None, ge=-1)
-    repeat_penalty: float | None = Field(default=None, ge=0)
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] | None = None
-
-
-class Options(Sampling):
-    """Ollama's request options, under Ollama's own names (`api.Options` of the server version above).
-
-    The first five are runner options: a request whose runner options differ from those of the loaded model
-    reloads it under everybody else, so one task sends one set, always.
-    """
-
-    num_ctx: int = Field(default=8192, ge=128, description="tokens of prompt and answer together")
-    num_batch: int | None = Field(default=None, ge=1)
-    num_gpu: int | None = Field(default=None, ge=0)
-    num_thread: int | None = Field(default=None, ge=1)
-    use_mmap: bool = Field(default=False, description="off: over NFS, mmap faults in small pieces")
-
-    num_predict: int = Field(default=2048, ge=1, description="tokens of the answer; never endless")
-
-    def wire(self) -> dict[str, object]:
-        """The options as Ollama's API takes them; what is unset stays with the model's own default."""
-        return self.model_dump(mode="json", exclude_none=True)
 
 
 class ModelSource(Frozen):
@@ -220,10 +171,11 @@ class TaskSpec(Frozen):
     def hash(self) -> str:
         """The identity of the answer, but for the document: 64 hex digits over model and question."""
         question = {"prompt", "system", "options", "think", "output_schema", "task", "long_documents"}
-        content = {
-            "model": self.model.hash,
-            **self.model_dump(mode="json", include=question, exclude_none=True),
-        }
+        asked = self.model_dump(mode="json", include=question, exclude_none=True)
+        if self.output_schema is not None:
+            # The model writes properties in the schema's order: another order is another question.
+            asked["output_schema"] = json.dumps(self.output_schema)
+        content = {"model": self.model.hash, **asked}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -1,4 +1,7 @@
-"""What is asked from outside: `/live`, `/ready` and `/metrics`, answered by the loop that does the work.
+"""What is asked from outside: `/live`, `/server`, `/ready` and `/metrics`, answered by the loop that works.
+
+`/live` is asked for the worker's container and says only that the loop goes round; `/server` for the model
+server's, which hangs in ways that only its client sees.
 
 That the same loop answers is the point. A loop that stalls answers nobody: the kubelet's probe times out
 (after 1 s by default), which counts like a 503, and the third in a row restarts the container. A server in a
@@ -27,13 +30,13 @@ Answer = tuple[HTTPStatus, bytes]
 
 @contextlib.asynccontextmanager
 async def serving(
-    port: int, live: Callable[[], bool], ready: Callable[[], bool], metrics: Callable[[], bytes]
+    port: int, server: Callable[[], bool], ready: Callable[[], bool], metrics: Callable[[], bytes]
 ) -> AsyncGenerator[int]:
     """Answers on all addresses, since the kubelet asks from outside the pod, until the block ends.
 
     Args:
         port: 0 for any that is free.
-        live: whether the worker is to go on; if not, the kubelet restarts it.
+        server: whether the model server is to go on; if not, the kubelet restarts it.
         ready: whether it can answer documents, or has one in hand.
         metrics: the text that a scrape gets.
 
@@ -48,7 +51,8 @@ async def serving(
         return (HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE), b""
 
     pages: dict[bytes, Callable[[], Answer]] = {
-        b"/live": lambda: judged(live()),
+        b"/live": lambda: (HTTPStatus.OK, b""),
+        b"/server": lambda: judged(server()),
         b"/ready": lambda: judged(ready()),
         b"/metrics": lambda: (HTTPStatus.OK, metrics()),
     }

@@ -70,7 +70,7 @@ async def work(task: TaskSpec, ollama_host: str) -> None:
         )
         async with health.serving(
             task.health_port,
-            live=lambda: server.alive,
+            server=lambda: server.alive,
             # A pod that is not ready is the first to go when there are to be fewer.
             ready=lambda: server.ready or consumer.busy,
             metrics=metrics.exposition,

@@ -18,7 +18,6 @@ from runtime.worker.journal import Journal
 from runtime.worker.messages import parse
 from runtime.worker.queue import Message, Queue
 from runtime.worker.records import Record, ResultFacts, Tokens
-from runtime.worker.results import Results
 from tests.unit.test_history import SENT, _record
 from tests.unit.test_holding import Clock
 from tests.unit.test_queue import TASK
@@ -26,6 +25,8 @@ from tests.unit.test_queue import TASK
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
+
+    from runtime.worker.results import Results
 
 AWS_DOWN = AwsFailure("any", "500", "down")
 KEY = "task/a.txt"

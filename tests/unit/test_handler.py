@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 import pytest
 
-from runtime.worker import keys
+from runtime.worker import documents, keys
 from runtime.worker.aws import AwsFailure
 from runtime.worker.documents import Documents, Fetched
-from runtime.worker.ends import Ends
+from runtime.worker.ends import MAX_SERVER_FAILURES, Ends
 from runtime.worker.failures import DocumentFailure, Failure, LostOwnershipError, TransientFailure
-from runtime.worker.handler import Handler
+from runtime.worker.handler import READERS, Handler
 from runtime.worker.holding import Hold
 from runtime.worker.journal import Journal
 from runtime.worker.queue import Message, Queue
-from runtime.worker.results import Results
-from runtime.worker.server import Server
 from runtime.worker.turns import Turn, Turns
 from tests.unit.test_ends import AWS_DOWN, BODY, JOB, KEY, Edge
 from tests.unit.test_history import SENT, _record
-from tests.unit.test_holding import HeldClock, settle
+from tests.unit.test_holding import HeldClock, settle, until
 from tests.unit.test_queue import TASK
 
 if TYPE_CHECKING:
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
     from runtime.ollama.client import Ollama
     from runtime.worker.messages import Job
     from runtime.worker.records import FailureFacts, Record
+    from runtime.worker.results import Results
+    from runtime.worker.server import Server
 
 GOOD = {
     "response": "answer",
@@ -67,7 +67,7 @@ class World:
         self.says: Any = _answered(200, GOOD)
         self.fetches: Any = None
         self.files: list[Fetched] = []
-        self.ready, self.digest, self.vision = True, "sha", False
+        self.ready, self.digest, self.vision, self.well = True, "sha", False, 0
         self.journal = Journal(folder)
         self.turns = Turns(self.task.parallel, self.clock)
         self.message = Message(body=body, receipt="r", receives=receives, sent=SENT)
@@ -100,10 +100,14 @@ class World:
         self.files.append(Fetched(file=file, size=4, declared="text/plain", version=job.version or "v1"))
         return self.files[-1]
 
-    def mark_sick(self) -> None:
+    def mark_sick(self, *, died: bool = False) -> None:
         """Takes note."""
-        self.edge.done.append("sick")
+        self.edge.done.append("dead" if died else "sick")
         self.ready = False
+
+    def mark_well(self) -> None:
+        """Takes note."""
+        self.well += 1
 
     async def generate(self, body: dict[str, object], images: object) -> httpx.Response:
         """Answers."""
@@ -163,7 +167,8 @@ async def _play(what: Any) -> Any:  # noqa: ANN401
     await asyncio.sleep(0)
     if isinstance(what, Exception):
         raise what
-    return await what() if callable(what) else what
+    call: Any = what if callable(what) else None
+    return await call() if call else what
 
 
 def _past(after_seconds: float, outcome: str, reason: str = "", kind: str = "", **more: object) -> Record:
@@ -209,13 +214,14 @@ async def test_every_step_comes_in_the_order_that_loses_nothing(make: Callable[.
         "declared": "text/plain",
         "type": "text/plain",
         "decided_by": "declared",
-        "charset": "utf_8",
+        "charset": "utf-8",
         "bytes": 4,
         "pages": 0,
     }
     assert (world.record.alone, world.record.model_digest) == (False, "sha")
     assert list(world.journal.left()) == []
     assert not world.turns.full
+    assert world.well == 1
 
 
 async def test_a_document_is_in_the_journal_from_the_first_step_to_the_last(
@@ -249,6 +255,14 @@ async def test_a_result_that_is_there_is_finished_without_any_time_at_the_server
     assert await world.handle() == ["fetch", "write answered", f"announce {theirs.attempt}", "delete"]
     assert list(world.edge.records) == [theirs.attempt]
     assert world.told == []
+
+
+async def test_a_result_that_does_not_say_whose_it_is_is_a_result(make: Callable[..., World]) -> None:
+    """Whoever put it there, the document is not asked about."""
+    world = make()
+    world.edge.metadata = {}
+    done = await world.handle()
+    assert (done[-1], "ask" in done) == ("delete", False)
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -294,16 +308,11 @@ async def test_a_record_that_cannot_be_written_costs_no_time_at_the_server(
 async def test_an_attempt_without_a_result_names_none(make: Callable[..., World]) -> None:
     """Its record says where a result lies only where one does."""
     world = make()
-
-    async def move() -> None:
-        world.clock.seconds += 60
-        raise AWS_DOWN
-
-    world.edge.before["put"] = move
+    world.edge.failing["put"] = [AWS_DOWN] * 99
     working = asyncio.ensure_future(world.handle())
-    for _ in range(20):
+    while not working.done():
         await world.clock.move(60)
-    await asyncio.wait_for(working, 1)
+    await working
     assert world.record.outcome == "retried"
     assert world.record.result is None
 
@@ -337,6 +346,38 @@ async def test_a_document_that_cannot_be_fetched_is_put_away(make: Callable[...,
     world.fetches = DocumentFailure("gone", "deleted")
     assert await world.handle() == ["fetch", "write failed", "dead_letter document gone"]
     assert world.record.job == JOB
+
+
+async def test_a_document_that_was_deleted_after_its_answer_is_no_failure(
+    make: Callable[..., World],
+) -> None:
+    """Its message came again, and the version that it names has its result: that supersedes failures."""
+    world = make(receives=2)
+    world.before(theirs := _past(1, "answered", result={"bucket": "out", "key": "k"}))
+    world.edge.metadata = {"attempt": theirs.attempt}
+    world.fetches = DocumentFailure("gone", "deleted")
+    assert await world.handle() == ["fetch", "write answered", f"announce {theirs.attempt}", "delete"]
+    assert list(world.edge.records) == [theirs.attempt]
+
+
+async def test_few_documents_are_read_at_once(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are in hand: what reads a page takes memory."""
+    world, now, most = make(parallel=6), 0, 0
+    read = documents.read
+
+    async def slowly(*given: Any, **more: Any) -> documents.Content:  # noqa: ANN401
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await settle()
+        now -= 1
+        return await read(*given, **more)
+
+    monkeypatch.setattr(documents, "read", slowly)
+    await asyncio.gather(*(world.handle() for _ in range(6)))
+    assert most == READERS
 
 
 async def test_a_transient_failure_is_tried_again(make: Callable[..., World]) -> None:
@@ -400,24 +441,45 @@ async def test_a_document_is_tried_for_so_long_and_no_longer(
 
 
 @pytest.mark.parametrize(
-    ("says", "reason"),
+    ("says", "reason", "mark"),
     [
-        (CRASH, "server_gone"),
-        (httpx.ConnectError("refused"), "server_unreachable"),
-        (_answered(500, {"error": "llama runner process has terminated"}), "runner_down"),
-        (_answered(500, {"error": "CUDA error: device lost"}), "runner_crashed"),
-        (_answered(404, {"error": "model 'tiny' not found"}), "model_gone"),
+        (CRASH, "server_gone", "dead"),
+        (httpx.ConnectError("refused"), "server_unreachable", "sick"),
+        (_answered(500, {"error": "llama runner process has terminated"}), "runner_down", "sick"),
+        (_answered(500, {"error": "CUDA error: device lost"}), "runner_crashed", "dead"),
+        (_answered(404, {"error": "model 'tiny' not found"}), "model_gone", "sick"),
     ],
 )
 async def test_a_document_whose_server_failed_is_given_back_at_once(
-    make: Callable[..., World], says: object, reason: str
+    make: Callable[..., World], says: object, reason: str, mark: str
 ) -> None:
-    """It is not to blame, however often that happens, and nobody is received until the model answers."""
+    """It is not to blame, it is no attempt, and nobody is received until the model answers."""
     world = make(attempts=1)
     world.says = says
-    assert (await world.handle())[2:] == ["ask", "sick", "write released", "hide 0"]
+    assert (await world.handle())[2:] == ["ask", mark, "write released", "hide 0"]
     assert (world.failure.kind, world.failure.reason) == ("server", reason)
     assert [record.outcome for record in world.told] == ["released"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "longest", "outcome"),
+    [(1, 2, "released"), (3, 8, "released"), (MAX_SERVER_FAILURES - 1, 0, "failed")],
+)
+async def test_a_document_whose_server_fails_again_waits_and_is_put_away_in_the_end(
+    make: Callable[..., World], failed: int, longest: int, outcome: str
+) -> None:
+    """Another pod's server may be well, but not for ever; a message given back without a failure is none."""
+    world = make(receives=40, attempts=1)
+    world.before(
+        *[_past(number, "released", "model_gone", "server") for number in range(failed)],
+        *[_past(100 + number, "released") for number in range(20)],
+    )
+    world.says = _answered(404, {"error": "model 'tiny' not found"})
+    assert (await world.handle())[2:5] == ["ask", "sick", f"write {outcome}"]
+    if outcome == "failed":
+        assert world.edge.done[-1] == "dead_letter server model_gone"
+    else:
+        assert longest // 2 <= world.released_after <= longest
 
 
 async def test_a_server_error_counts_and_makes_the_server_show_its_model(
@@ -505,7 +567,7 @@ async def test_a_document_at_which_the_server_dies_alone_is_condemned(
     world.says = CRASH
     assert (await world.handle())[2:] == [
         "ask",
-        "sick",
+        "dead",
         "write failed",
         "dead_letter document kills_server",
     ]
@@ -538,8 +600,7 @@ async def test_who_waits_to_be_alone_is_not_alone_yet(make: Callable[..., World]
     other = await world.turn()
     async with other.at_server():
         working = world.start()
-        while "write running" not in world.edge.done:
-            await asyncio.sleep(0)
+        await until(lambda: "write running" in world.edge.done)
         await settle()
         (entry,) = world.journal.left()
     other.end()
@@ -691,13 +752,24 @@ async def test_a_worker_that_goes_hands_its_document_back(make: Callable[..., Wo
     hang = asyncio.Event()
     world.fetches, world.says = (hang.wait, None) if step == "fetch" else (None, hang.wait)
     working = world.start()
-    while step not in world.edge.done:
-        await asyncio.sleep(0)
+    await until(lambda: step in world.edge.done)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
     assert world.edge.done[-2:] == ["write released", "hide 0"]
     assert list(world.journal.left()) == []
+
+
+async def test_a_hand_that_is_cancelled_ends(make: Callable[..., World]) -> None:
+    """What was handed back is no reason to go on."""
+    world = make()
+    world.says = asyncio.Event().wait
+    working = asyncio.ensure_future(world.handle())
+    await until(lambda: "ask" in world.edge.done)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert world.edge.done[-1] == "hide 0"
 
 
 @pytest.mark.parametrize("step", ["write", "hide"])
@@ -708,12 +780,35 @@ async def test_a_worker_that_cannot_hand_back_goes_all_the_same(
     world = make()
     world.says = asyncio.Event().wait
     working = world.start()
-    while "ask" not in world.edge.done:
-        await asyncio.sleep(0)
+    await until(lambda: "ask" in world.edge.done)
     world.edge.failing[step] = [AWS_DOWN]
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
+
+
+@pytest.mark.parametrize("step", ["write", "hide"])
+async def test_a_worker_that_goes_while_a_failure_is_put_away_hands_its_document_back(
+    make: Callable[..., World], step: str
+) -> None:
+    """The message is visible at once, not when its visibility ends."""
+    world = make()
+    world.says = _answered(503, {"error": "busy"})
+    hanging = asyncio.Event()
+
+    async def hang() -> None:
+        if "ask" in world.edge.done:
+            world.edge.before.clear()
+            hanging.set()
+            await asyncio.Event().wait()
+
+    world.edge.before[step] = hang
+    working = world.start()
+    await hanging.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert world.edge.done[-1] == "hide 0"
 
 
 @pytest.mark.parametrize("step", ["write", "announce", "delete"])
@@ -730,8 +825,7 @@ async def test_a_worker_that_goes_after_the_result_leaves_its_record_alone(
 
     world.edge.before[step] = hang
     working = world.start()
-    while world.edge.metadata is None or world.edge.before:
-        await asyncio.sleep(0)
+    await until(lambda: world.edge.metadata is not None and not world.edge.before)
     await settle()
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -752,8 +846,7 @@ async def test_whoever_lost_its_message_writes_over_nobodys_record(
     world = make()
     world.says = asyncio.Event().wait
     working = world.start()
-    while "ask" not in world.edge.done:
-        await asyncio.sleep(0)
+    await until(lambda: "ask" in world.edge.done)
     world.edge.failing["hide"] = [LostOwnershipError("gone")]
     world.edge.metadata = there
     await world.clock.move(100)
@@ -818,9 +911,7 @@ async def test_several_documents_get_a_message_each(make: Callable[..., World]) 
     assert await make(body=body).handle() == ["replace task/a.txt task/b.txt"]
 
 
-@pytest.mark.parametrize(
-    "body", ['{"Service": "Amazon S3", "Event": "s3:TestEvent"}', '{"Records": [%s]}']
-)
+@pytest.mark.parametrize("body", ['{"Service": "Amazon S3", "Event": "s3:TestEvent"}', '{"Records": [%s]}'])
 async def test_a_message_that_asks_for_nothing_is_only_deleted(make: Callable[..., World], body: str) -> None:
     """S3 sends one when a notification is set up, and one for a removal."""
     removal = _notification("task/a.txt").replace("ObjectCreated:Put", "ObjectRemoved:Delete")

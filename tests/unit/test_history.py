@@ -48,7 +48,7 @@ def test_only_transient_errors_count() -> None:
         _record(5, "released", "model_gone", "server"),
         _record(6, "retried", "aws_error", "transient"),
     ]
-    assert read(records, SENT) == History(tried=2, first=SENT + timedelta(seconds=1))
+    assert read(records, SENT) == History(tried=2, server_failed=1, first=SENT + timedelta(seconds=1))
 
 
 @pytest.mark.parametrize("reason", ["server_gone", "runner_crashed"])

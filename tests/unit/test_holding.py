@@ -69,6 +69,13 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Lets everybody go on until something is true, which takes no time."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110  fakes set no events
+            await asyncio.sleep(0)
+
+
 class FakeQueue:
     """A queue whose answers a test decides; `hidden` has what was asked of it."""
 

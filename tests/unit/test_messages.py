@@ -276,8 +276,8 @@ def test_a_documents_url_is_taken_literally(url: str, bucket: str, key: str) -> 
 LATE = "deadline: should be ISO 8601 text with an offset, such as 2031-05-09T16:00:00Z"
 NO_URL = "document: should be s3://bucket/key or an object with bucket, key, version and etag"
 NO_SAMPLING = (
-    "a document may vary nothing but temperature, top_k, top_p, min_p, repeat_last_n, repeat_penalty, "
-    "presence_penalty, frequency_penalty, seed, stop; "
+    "a document may vary nothing but temperature, top_k, top_p, min_p, seed, repeat_last_n, "
+    "repeat_penalty, presence_penalty, frequency_penalty, stop; "
     "runner options such as num_ctx would reload the model under the other documents"
 )
 
@@ -455,8 +455,8 @@ VERSIONS = st.none() | st.text(alphabet="abcXYZ019._-", min_size=1, max_size=32)
 SAMPLINGS = st.builds(
     Sampling,
     temperature=st.none() | st.floats(0, 5),
-    seed=st.none() | st.integers(),
-    stop=st.none() | st.lists(TEXT, max_size=2).map(tuple),
+    seed=st.none() | st.integers(0, 2**32 - 2),
+    stop=st.none() | st.lists(TEXT.filter(bool), max_size=2).map(tuple),
 )
 JOBS = st.builds(
     Job,

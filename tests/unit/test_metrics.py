@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from runtime.metric_names import METRICS_NAMESPACE, MetricName
-from runtime.worker.failures import TransientFailure
 from runtime.worker.cloudwatch import push
+from runtime.worker.failures import TransientFailure
 from runtime.worker.metrics import Metrics
 from runtime.worker.records import DocumentFacts, FailureFacts, Outcome, Record, Tokens
 

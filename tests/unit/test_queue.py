@@ -37,6 +37,8 @@ class FakeSqs:
         self._script = {name: iter(answers) for name, answers in script.items() if isinstance(answers, list)}
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """Any method."""
+
         def method(**given: Any) -> object:  # noqa: ANN401
             self.calls.append((name, given))
             answer = next(self._script.get(name, iter(())), {})

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from runtime.ollama.client import Loaded, Ollama
 from runtime.spec import DocumentType, ModelSource, ModelSpec, Options, TaskSpec
-from runtime.worker.server import RETRY_SECONDS, SICK_SECONDS, Server
-from tests.unit.test_holding import Clock, settle
+from runtime.worker.server import MAX_DEATHS, RETRY_SECONDS, SICK_SECONDS, Server
+from tests.unit.test_holding import Clock, settle, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -74,7 +74,8 @@ class FakeOllama:
         what = self.script.get(name, self._healthy.get(name))
         if isinstance(what, Exception):
             raise what
-        return await what() if callable(what) else what
+        call: Any = what if callable(what) else None
+        return await call() if call else what
 
 
 async def _hang() -> None:
@@ -139,8 +140,10 @@ async def test_a_model_is_ready_once_it_has_spoken_and_lies_where_it_should(cloc
             99,
             "",
             None,
-            "only 99 of 100 bytes are in GPU memory; choose a smaller num_ctx, another quantisation or a "
-            "larger GPU, or set num_gpu to have it so",
+            (
+                "only 99 of 100 bytes are in GPU memory; choose a smaller num_ctx, another quantisation or a "
+                "larger GPU, or set num_gpu to have it so"
+            ),
         ),
     ],
 )
@@ -153,8 +156,7 @@ async def test_whatever_is_wrong_with_a_model_keeps_its_documents_in_the_queue( 
     server = _server(ollama, clock, task)
     with capture_logs() as logs:
         async with _kept(server):
-            while ollama.asked.count("load") < 4:
-                await asyncio.sleep(0)
+            await until(lambda: ollama.asked.count("load") == 4)
             assert not server.ready
             ollama.script = {"loaded": _loaded(100 * task.gpus)}
             await asyncio.wait_for(server.wait_until_ready(), 1)
@@ -210,8 +212,7 @@ async def test_a_model_that_hangs_at_its_first_word_is_not_ready(
     server = _server(ollama, clock)
     with capture_logs() as logs:
         async with _kept(server):
-            while ollama.asked.count("load") < 3:
-                await asyncio.sleep(0)
+            await until(lambda: ollama.asked.count("load") == 3)
     assert not server.ready
     assert [entry["problem"] for entry in logs] == ["TimeoutError"]
 
@@ -219,12 +220,15 @@ async def test_a_model_that_hangs_at_its_first_word_is_not_ready(
 async def test_a_load_is_alive_for_as_long_as_its_server_answers(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten hours are no reason to give the pod up; a server that answers no ping is asked to load again."""
+    """Ten hours are no reason to give the pod up, whatever failed before; an unanswered ping ends it."""
     monkeypatch.setattr("runtime.worker.server.PING_SECONDS", 0)
+    clock.seconds = 1000
     ollama, alive = FakeOllama(), list[bool]()
     cancelled = asyncio.Event()
 
     async def load() -> None:
+        if ollama.asked == ["load"]:
+            raise GONE
         try:
             await _hang()
         finally:
@@ -245,7 +249,7 @@ async def test_a_load_is_alive_for_as_long_as_its_server_answers(
             await asyncio.wait_for(server.wait_until_ready(), 60)
     assert alive == [True] * 3600
     assert cancelled.is_set()
-    assert ollama.asked.count("load") == 2
+    assert ollama.asked.count("load") == 3
     assert [entry["problem"] for entry in logs if entry["log_level"] == "warning"] == [
         "ConnectError: refused"
     ]
@@ -323,8 +327,7 @@ async def test_a_model_that_is_not_there_any_more_is_loaded_again(
         await asyncio.wait_for(server.wait_until_ready(), 1)
         before = len(ollama.asked)
         ollama.script["loaded"] = what
-        while server.ready:
-            await asyncio.sleep(0)
+        await until(lambda: not server.ready)
         del ollama.script["loaded"]
         await asyncio.wait_for(server.wait_until_ready(), 1)
     looks = ollama.asked[before:]
@@ -345,3 +348,61 @@ async def test_a_model_that_is_where_it_was_is_left_alone(
             await asyncio.sleep(0)
             assert server.ready
     assert ollama.asked == STEPS + ["loaded"] * 16
+
+
+async def test_a_server_that_dies_under_whatever_it_is_asked_is_given_up(clock: Clock) -> None:
+    """A broken GPU may load a model: after so many deaths in a row nothing is received, and the pod goes."""
+    server = _server(FakeOllama(), clock)
+    seen: list[tuple[bool, bool]] = []
+    async with _kept(server):
+        for _ in range(MAX_DEATHS):
+            await until(lambda: server.digest)
+            seen.append((server.ready, server.alive))
+            server.mark_sick(died=True)
+        await until(lambda: server.digest)
+    assert seen == [(True, True)] * MAX_DEATHS
+    assert (server.ready, server.alive) == (False, False)
+
+
+async def test_an_answer_between_two_deaths_clears_the_server(clock: Clock) -> None:
+    """Neither deaths before it count, nor failures that are none."""
+    server = _server(FakeOllama(), clock)
+    async with _kept(server):
+        for died in [True] * (MAX_DEATHS - 1) + [False] * MAX_DEATHS:
+            await until(lambda: server.digest)
+            server.mark_sick(died=died)
+        server.mark_well()
+        for _ in range(MAX_DEATHS - 1):
+            await until(lambda: server.digest)
+            server.mark_sick(died=True)
+        await asyncio.wait_for(server.wait_until_ready(), 1)
+    assert server.alive
+
+
+async def test_one_death_under_several_documents_is_one(clock: Clock) -> None:
+    """With many slots a single crash fails many requests: that is no row of deaths."""
+    server = _server(FakeOllama(), clock)
+    async with _kept(server):
+        await until(lambda: server.digest)
+        for _ in range(MAX_DEATHS):
+            server.mark_sick(died=True)
+        await until(lambda: server.digest)
+    assert (server.ready, server.alive) == (True, True)
+
+
+async def test_whoever_waits_hears_that_the_server_answered_after_all(clock: Clock) -> None:
+    """A request that was under way may clear it: then it is ready, and nobody waits on."""
+    server = _server(FakeOllama(), clock)
+    async with _kept(server):
+        for _ in range(MAX_DEATHS):
+            await until(lambda: server.digest)
+            server.mark_sick(died=True)
+        await until(lambda: server.digest)
+        waiting = asyncio.ensure_future(server.wait_until_ready())
+        await settle()
+        assert not waiting.done()
+        server.mark_well()
+        assert server.ready
+        await settle()
+        assert waiting.done()
+        await waiting

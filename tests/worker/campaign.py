@@ -144,6 +144,7 @@ class Campaign:
                     pod.worker.terminate()
                 for pod in pods:
                     pod.worker.wait(30)
+                    self.deaths.update(pod.server.dropped)
             for (operation, kind), times in proxy.tally.items():
                 if kind != "passed":
                     self.tally[f"{operation}: {kind}"] += times
@@ -259,8 +260,19 @@ class Campaign:
         for body, attributes in self.rig.dead_letters():
             dead[messages.parse(body)[0].key].add(attributes["reason"])
         announced = {event["job"] for event in self.rig.announced()}
+        everything = self.rig.everything()
         for key, expected in self.expected.items():
-            results, records = self.rig.results(key), self.rig.records(key)
+            results = [
+                text
+                for name, versions in everything.items()
+                if name.startswith(f"{key}/")
+                for text in versions
+            ]
+            records = [
+                json.loads(versions[0])
+                for name, versions in sorted(everything.items())
+                if name.startswith(f"records/{key}/")
+            ]
             failures = {record["failure"]["reason"] for record in records if record["outcome"] == "failed"}
             say = f"{key}: {results} {failures} dead {dead[key]}, expected {expected}"
             if results:

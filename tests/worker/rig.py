@@ -102,6 +102,18 @@ class Rig:
         latest = sorted(found["Key"] for found in listed if found["IsLatest"])
         return [json.loads(self._read(name)) for name in latest]
 
+    def everything(self) -> dict[str, list[str]]:
+        """Every version of every object among the results, by its key; one listing, for moto is slow at it."""
+        pages = (
+            self.client("s3").get_paginator("list_object_versions").paginate(Bucket=self.task.results_bucket)
+        )
+        found = [version for page in pages for version in page.get("Versions", [])]
+        by_key: dict[str, list[str]] = {}
+        # Newest first, as S3 lists them.
+        for version in found:
+            by_key.setdefault(version["Key"], []).append(version["VersionId"])
+        return {key: [self._read(key, each) for each in versions] for key, versions in by_key.items()}
+
     def outcomes(self, key: str) -> list[str]:
         """The outcomes of a document's attempts, in order of time."""
         return [record["outcome"] for record in self.records(key)]

@@ -140,6 +140,7 @@ class ScriptedOllama:
         requests: bodies so far of requests for answers or vectors; an image is its sha256 and size in bytes.
         loads: bodies so far of requests that load the model.
         abandoned: prompts so far whose client left before the reply was sent.
+        dropped: prompts so far that came while it was down; a real server's port would refuse them.
         crash_on: a prompt that contains one of these texts, or an image of this sha256, crashes the server.
         down_seconds: after a crash by `crash_on`, the time until it is back; without end, for `restart`.
         loaded: whether the model is in memory, as /api/ps says.
@@ -157,6 +158,7 @@ class ScriptedOllama:
     requests: list[dict[str, Any]] = field(default_factory=list)
     loads: list[dict[str, Any]] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     crash_on: set[str] = field(default_factory=set)
     down_seconds: float = math.inf
     loaded: bool = False
@@ -196,6 +198,7 @@ class ScriptedOllama:
     def reply(self, path: str, body: dict[str, Any]) -> Reply | None:
         """What the server says to a request."""
         if not self.up:
+            self.dropped += [body["prompt"]] if "prompt" in body else []
             return DROP
         match path:
             case "/api/generate" if body.get("options", {}).get("num_predict") == 1:

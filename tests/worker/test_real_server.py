@@ -53,7 +53,7 @@ def real(moto: str, server: str, tmp_path: Path) -> Generator[Rig]:
 
 
 def test_documents_of_each_kind_are_answered_or_refused(real: Rig) -> None:
-    """Text of any encoding and markup reach the model; what it cannot see or hold is told before it is cut."""
+    """Text of any encoding and markup reach the model; what it cannot see or hold is refused, never cut."""
     documents = {
         "plain.txt": (b"A short letter.", "text/plain"),
         "wide.txt": ("Größe: 3 µm".encode("utf-16"), "text/plain"),
