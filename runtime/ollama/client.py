@@ -78,9 +78,9 @@ class Ollama:
             base_url=f"http://{host}",
             # Loads and answers take as long as the caller allows; connects, on loopback, do not.
             timeout=httpx.Timeout(None, connect=PROBE_SECONDS),
-            # A connection of its own for each request: one kept from before a restart of the server would
-            # break under a document that the server never saw. And no queue: whoever calls sets the limit.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            # No queue: whoever calls sets the limit. A connection that was kept is looked at before it is
+            # used again: one whose server has gone is not.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             # Never by a proxy of the environment.
             trust_env=False,
             transport=transport,

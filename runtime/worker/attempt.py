@@ -41,10 +41,10 @@ class Attempt:
         message: by which message.
         record: what would be recorded now.
         history: what earlier attempts mean; None until they were looked for.
-        committed: whether the job has its result: from then on nothing can fail it.
+        committed: whether it is decided what becomes of the job: from then on nothing can fail it.
     """
 
-    def __init__(self, task: TaskSpec, job: Job, message: Message, model_digest: str, clock: Clock) -> None:
+    def __init__(self, task: TaskSpec, job: Job, message: Message, clock: Clock) -> None:
         self.job = job
         self.message = message
         self.history: History | None = None if message.receives > 1 else History()
@@ -62,7 +62,6 @@ class Attempt:
             document=DocumentFacts(bucket=job.bucket, key=job.key, version=known),
             model=task.model.reference,
             model_hash=task.model.hash,
-            model_digest=model_digest,
             prompt_hash=task.prompt_hash,
             variation=job.variation,
             options={**task.options.wire(), **job.sampling.model_dump(mode="json", exclude_none=True)},
@@ -87,9 +86,13 @@ class Attempt:
         self._update(seconds={**self.record.seconds, name: round(now - self._phase_began, 3)})
         self._phase_began = now
 
-    def fetched(self, document: Fetched) -> None:
-        """Takes note of the version that S3 gave: it, and nothing that a message says, makes the job."""
-        job, facts = self.job, self.record.document
+    def fetched(self, document: Fetched) -> bool:
+        """Takes note of the version that S3 gave: it, and nothing that a message says, makes the job.
+
+        Returns:
+            Whether the job is another one than the message said.
+        """
+        job, facts, said = self.job, self.record.document, self.record.job
         self._update(
             job=keys.job_id(job.bucket, job.key, document.version, self._task.hash, job.variation),
             document=facts.model_copy(
@@ -100,15 +103,16 @@ class Attempt:
                 }
             ),
         )
+        return self.record.job != said
 
     def decided(self, content: Content) -> None:
         """Takes note of what the document was found to be."""
         found = {name: getattr(content, name) for name in ("type", "decided_by", "charset", "pages")}
         self._update(document=self.record.document.model_copy(update=found))
 
-    def is_alone(self, alone: bool) -> None:  # noqa: FBT001  the one thing that it says
-        """Takes note of whether somebody else may be at the server meanwhile."""
-        self._update(alone=alone)
+    def asked(self, model_digest: str, *, alone: bool) -> None:
+        """Takes note of which model it is put to, and whether with nobody beside it."""
+        self._update(model_digest=model_digest, alone=alone)
 
     def answered(self, answer: Answer, place: ResultFacts) -> None:
         """Takes note of the answer."""
@@ -141,7 +145,7 @@ class Attempt:
 
     def ended(self, outcome: Outcome, **facts: object) -> None:
         """Takes note of how it ended."""
-        self._update(outcome=outcome, ended=self._clock.now(), **facts)
+        self._update(**{"result": None, **facts}, outcome=outcome, ended=self._clock.now())
 
     def _update(self, **facts: object) -> None:
         self.record = self.record.model_copy(update=facts)

@@ -36,6 +36,9 @@ log = structlog.get_logger()
 MAX_BACKOFF_SECONDS = 60
 """A message that waits hidden keeps its pod, and so a GPU, alive."""
 
+RECORDED = frozenset({"failed", "retried", "released"})
+"""Outcomes that an attempt which is given up may have already."""
+
 MAX_SERVER_FAILURES = 10
 """Servers fail documents for no fault of theirs, but not one document for ever: long before SQS would give it
 up, without a word, it is given up with the reason."""
@@ -71,7 +74,10 @@ class Ends:
         attempt.committed = True
         attempt.phase_ended("store")
         if not stored:
-            winner = await self._results.find(key, job) or {}
+            winner = await self._results.find(key, job)
+            if winner is None:
+                attempt.committed = False
+                raise TransientFailure("aws_error", "put_object: a result was there, and is not any more")
             # It may be our own, of a call whose answer never came.
             if winner.get("attempt") != attempt.record.attempt:
                 log.info("another attempt was first", job=job)
@@ -80,8 +86,8 @@ class Ends:
                 self._ended(attempt.record)
                 await self.finish(attempt, winner)
                 return
-        await self._end(attempt, attempt.record)
         self._ended(attempt.record)
+        await self._end(attempt, attempt.record)
 
     async def _store(self, attempt: Attempt, body: bytes) -> bool:
         for pause_seconds in STORE_PAUSES_SECONDS:
@@ -107,7 +113,8 @@ class Ends:
 
     async def finish(self, attempt: Attempt, winner: Mapping[str, str]) -> None:
         """Does what the attempt whose result is there, with this metadata, may have left undone."""
-        ours, name = attempt.record, winner.get("attempt", "")
+        ours = attempt.record
+        name = winner.get("attempt", ours.attempt)
         theirs = await self._results.read(attempt.key, ours.job, name)
         if theirs is None or theirs.outcome != "answered":
             theirs = (theirs or ours).model_copy(
@@ -190,8 +197,7 @@ class Ends:
         """What earlier attempts mean; they are looked for only where there may be some."""
         if attempt.history is None:
             records = await self._results.attempts(attempt.key, attempt.record.job)
-            others = [record for record in records if record.attempt != attempt.record.attempt]
-            attempt.history = history.read(others, attempt.message.sent)
+            attempt.history = history.read(records, attempt.message.sent)
         return attempt.history
 
     async def given_back(self, hold: Hold, attempt: Attempt, why: str) -> None:
@@ -199,6 +205,11 @@ class Ends:
         outcome: Outcome = "lost" if hold.lost else "released"
         log.info("document given up", outcome=outcome, job=attempt.record.job, key=attempt.key, why=why)
         try:
+            if attempt.committed or attempt.record.outcome in RECORDED:
+                # It is on record: whoever gets the message next does what is left.
+                if not hold.lost:
+                    await hold.release(0)
+                return
             if hold.lost and await self._results.find(attempt.key, attempt.record.job) is not None:
                 # Whoever has the message now may have completed our record: it is not ours to write.
                 return

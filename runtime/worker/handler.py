@@ -107,8 +107,22 @@ class Handler:
             raise DocumentFailure("misplaced", f"the document does not lie under {place}")
 
     async def _attempt(self, hold: Hold, turn: Turn, job: messages.Job) -> None:
-        attempt = Attempt(self._task, job, hold.message, self._server.digest, self._clock)
+        attempt = Attempt(self._task, job, hold.message, self._clock)
         self._journal.note(hold.message.receipt, attempt.record)
+        try:
+            await self._carry(hold, attempt, turn)
+        except asyncio.CancelledError:
+            await self._ends.given_back(hold, attempt, "lost" if hold.lost else "the worker is going")
+            self._journal.forget(attempt.record.attempt)
+            raise
+        except (TransientFailure, LostOwnershipError):
+            self._journal.forget(attempt.record.attempt)
+            raise
+        # Not after an error that nobody expected: the worker dies of it, with this document in hand.
+        self._journal.forget(attempt.record.attempt)
+
+    async def _carry(self, hold: Hold, attempt: Attempt, turn: Turn) -> None:
+        """Takes an attempt to its end."""
         try:
             with contextlib.ExitStack() as files:
                 question = await self._prepare(attempt, files)
@@ -119,35 +133,27 @@ class Handler:
             await self._ends.given_back(hold, attempt, str(error))
         except Failure as failure:
             if attempt.committed:
-                # Answered is answered: whoever gets the message next does what is left.
-                log.warning("steps after the result are left", job=attempt.record.job, detail=failure.detail)
+                # Decided is decided: whoever gets the message next does what is left.
+                log.warning("last steps are left", job=attempt.record.job, detail=failure.detail)
                 await hold.release(backoff_seconds(attempt.message.receives))
             else:
                 await self._ends.failed(hold, attempt, failure)
-        except asyncio.CancelledError:
-            await self._ends.given_back(hold, attempt, "lost" if hold.lost else "the worker is going")
-            raise
-        finally:
-            self._journal.forget(attempt.record.attempt)
 
     async def _prepare(self, attempt: Attempt, files: contextlib.ExitStack) -> Question | None:
         """All that can be done before there is a slot; None where nothing has to be asked any more."""
         self._seconds_left(attempt)
-        fetched = await self._documents.fetch(attempt.job)
+        try:
+            fetched = await self._documents.fetch(attempt.job)
+        except DocumentFailure:
+            # What was deleted after its answer is answered all the same.
+            if await self._is_answered(attempt):
+                return None
+            raise
         files.callback(fetched.close)
-        attempt.fetched(fetched)
-        winner = await self._results.find(attempt.key, attempt.record.job)
-        if winner is not None:
-            attempt.committed = True
-            await self._ends.finish(attempt, winner)
+        if attempt.fetched(fetched):
+            self._journal.note(attempt.message.receipt, attempt.record)
+        if await self._is_answered(attempt) or await self._is_over(attempt):
             return None
-        past = await self._ends.look_back(attempt)
-        if past.failed is not None:
-            await self._queue.dead_letter(attempt.message, failure_of(**past.failed.model_dump()))
-            return None
-        if past.crashed_alone:
-            raise DocumentFailure("kills_worker", "the worker died while it had this document alone in hand")
-        attempt.is_alone(past.suspect)
         async with self._reading:
             content = await documents.read(fetched, attempt.key, self._task, vision=self._server.vision)
         files.callback(content.close)
@@ -160,15 +166,42 @@ class Handler:
             sampling=attempt.job.sampling,
         )
         attempt.phase_ended("fetch")
-        self._journal.note(attempt.message.receipt, attempt.record)
         await self._results.write(attempt.record)
         return question
 
+    async def _is_answered(self, attempt: Attempt) -> bool:
+        """Whether the job has its result already; then nothing is left to do."""
+        winner = await self._results.find(attempt.key, attempt.record.job)
+        if winner is None:
+            return False
+        attempt.committed = True
+        await self._ends.finish(attempt, winner)
+        return True
+
+    async def _is_over(self, attempt: Attempt) -> bool:
+        """Whether the job has failed for good already; then its message is put away.
+
+        Raises:
+            DocumentFailure: `kills_worker`.
+        """
+        past = await self._ends.look_back(attempt)
+        if past.failed is not None:
+            attempt.committed = True
+            await self._queue.dead_letter(attempt.message, failure_of(**past.failed.model_dump()))
+            return True
+        if past.condemned:
+            raise DocumentFailure("kills_worker", "worker after worker died with this document in hand")
+        return False
+
     async def _ask(self, attempt: Attempt, question: Question, turn: Turn) -> Answer:
-        async with turn.at_server(alone=attempt.record.alone):
+        suspect = attempt.history is not None and attempt.history.suspect
+        async with turn.at_server(alone=suspect):
             attempt.phase_ended("turn")
             if not self._server.ready:
                 raise NoTurnError("the model server is sick")
+            attempt.asked(self._server.digest, alone=suspect)
+            if suspect:
+                self._journal.note(attempt.message.receipt, attempt.record)
             try:
                 async with asyncio.timeout(self._seconds_left(attempt)):
                     answer = await answering.answer(self._ollama, self._task, question)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 DEATHS = frozenset({"server_gone", "runner_crashed"})
 """How a server ends under a document: it may have been the document's doing, or its neighbour's."""
 
+MAX_CRASHES = 3
+"""Of workers with a document in hand, wherever it was: one that is fatal to read never gets to be alone."""
+
 CLOCK_SKEW = timedelta(seconds=5)
 """Between this clock and SQS's own."""
 
@@ -26,9 +29,9 @@ class History:
     Attributes:
         tried: attempts that count: those that met a transient error.
         server_failed: attempts that the server failed, for whatever reason.
-        first: when the first attempt began, None before any.
+        first: when the first attempt that counts began, None before any.
         suspect: whether the document was in hand when its server or its worker died.
-        crashed_alone: whether its worker died while it was the only one at the server.
+        condemned: whether its worker died while it was alone at the server, or died too often.
         gave_up: whether the server gave up on its answer before.
         failed: how it failed for good, where only the message is left to be put away.
     """
@@ -37,7 +40,7 @@ class History:
     server_failed: int = 0
     first: datetime | None = None
     suspect: bool = False
-    crashed_alone: bool = False
+    condemned: bool = False
     gave_up: bool = False
     failed: FailureFacts | None = None
 
@@ -51,13 +54,14 @@ def read(records: Iterable[Record], sent: datetime) -> History:
     """
     past = [record for record in records if record.started >= sent - CLOCK_SKEW]
     died = [record for record in past if record.outcome == "crashed" or _reason(record) in DEATHS]
+    crashes = [record for record in died if record.outcome == "crashed"]
     ends = [record.failure for record in past if record.outcome == "failed"]
     return History(
         tried=sum(record.outcome == "retried" for record in past),
         server_failed=sum(record.outcome == "released" and record.failure is not None for record in past),
-        first=past[0].started if past else None,
+        first=next((record.started for record in past if record.outcome == "retried"), None),
         suspect=bool(died),
-        crashed_alone=any(record.outcome == "crashed" and record.alone for record in died),
+        condemned=any(record.alone for record in crashes) or len(crashes) >= MAX_CRASHES,
         gave_up=any(_reason(record) == "not_done" for record in past),
         failed=ends[-1] if ends else None,
     )

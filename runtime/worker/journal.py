@@ -47,7 +47,10 @@ class Journal:
 
     def forget(self, attempt: str) -> None:
         """Says that it is not any more."""
-        (self._folder / f"{attempt}.json").unlink(missing_ok=True)
+        try:
+            (self._folder / f"{attempt}.json").unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("journal not written", attempt=attempt, problem=str(error))
 
     def left(self) -> Iterator[Entry]:
         """What the last worker here had in hand when it died."""

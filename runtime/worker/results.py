@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING
 
+import structlog
 from pydantic import ValidationError
 
 from runtime.worker import keys
 from runtime.worker.aws import Aws, AwsFailure, call
+from runtime.worker.clock import SYSTEM, Clock
 from runtime.worker.failures import TransientFailure
 from runtime.worker.queue import XRAY
 from runtime.worker.records import Record, ResultFacts
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from types_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
     from runtime.spec import TaskSpec
+
+log = structlog.get_logger()
 
 MISSING = frozenset({"404", "NoSuchKey"})
 EXISTS = frozenset({"PreconditionFailed", "412"})
@@ -35,11 +38,12 @@ EVENT_TYPE = "Document Answered"
 class Results:
     """Reads and writes one bucket; every write is safe to repeat."""
 
-    def __init__(self, aws: Aws, task: TaskSpec) -> None:
+    def __init__(self, aws: Aws, task: TaskSpec, clock: Clock = SYSTEM) -> None:
         self._s3 = aws.s3
         self._events = aws.events
         self._bucket = task.results_bucket
         self._suffix, self._type = task.result_type
+        self._clock = clock
 
     def place(self, key: str, job: str) -> ResultFacts:
         """Where the result of a job lies, or will."""
@@ -74,7 +78,7 @@ class Results:
                     return False
                 if error.code != CONFLICT:
                     raise
-                await asyncio.sleep(pause_seconds)
+                await self._clock.sleep(pause_seconds)
             else:
                 return True
         raise TransientFailure("aws_error", "put_object: other writes of this result keep getting in the way")
@@ -90,11 +94,7 @@ class Results:
         )
 
     async def read(self, key: str, job: str, attempt: str) -> Record | None:
-        """An attempt's record, None where there is none.
-
-        Raises:
-            TransientFailure: S3 does not answer, or with something that is not a record.
-        """
+        """An attempt's record, None where there is none that this version can read."""
         where = keys.record_key(key, job, attempt)
         try:
             answer = await call(self._s3.get_object, Bucket=self._bucket, Key=where)
@@ -105,7 +105,8 @@ class Results:
         try:
             return Record.model_validate_json(await call(answer["Body"].read))
         except ValidationError as error:
-            raise TransientFailure("aws_error", f"s3://{self._bucket}/{where} is not a record") from error
+            log.warning("record not readable", place=f"s3://{self._bucket}/{where}", problem=str(error))
+            return None
 
     async def attempts(self, key: str, job: str) -> list[Record]:
         """The records of a job so far, in order of time."""

@@ -84,12 +84,15 @@ class Server:
 
     def mark_sick(self, *, died: bool = False) -> None:
         """Takes note that the server failed: its model has to answer again before anything is received."""
-        self._deaths += died
+        # Once for all documents that were there: whoever comes later finds it sick.
+        self._deaths += died and bool(self.digest)
         self._set("")
 
     def mark_well(self) -> None:
         """Takes note that it answered a document."""
-        self._deaths = 0
+        if self._deaths:
+            self._deaths = 0
+            self._set(self.digest)
 
     async def wait_until_ready(self) -> None:
         """Returns once the model answers."""
@@ -117,7 +120,8 @@ class Server:
                 problem = _said(error)
             else:
                 break
-            self._failing_since = self._failing_since or self._clock.monotonic()
+            if self._failing_since is None:
+                self._failing_since = self._clock.monotonic()
             if problem != reported:
                 log.warning("model not loaded yet", model=self._task.model.reference, problem=problem)
             reported = problem
@@ -138,11 +142,15 @@ class Server:
     async def _try(self) -> Loaded:
         loading = asyncio.ensure_future(self._ollama.load(self._task))
         try:
+            slow = False
             while not (await asyncio.wait({loading}, timeout=PING_SECONDS))[0]:
                 await self._ollama.ping()
                 self._failing_since = None
+                slow = True
         finally:
             loading.cancel()
+        # Loads that take their time and fail would never be given up by the clock.
+        self._deaths += slow and loading.exception() is not None
         loading.result()
         self.vision = "vision" in await self._ollama.capabilities(self._task.model.reference)
         # A loaded model may still hang, as one does whose GPU is lost.

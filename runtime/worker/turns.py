@@ -31,8 +31,8 @@ class Turns:
         self._parallel = parallel
         self._clock = clock
         self._coming = 0
-        self._taken = 0
         self._waiting: list[Turn] = []
+        self._there: set[Turn] = set()
         self._deep = False
         self._quick = False
         self._closed = False
@@ -51,6 +51,10 @@ class Turns:
         """Whether every slot is taken."""
         return self._taken == self._parallel
 
+    @property
+    def _taken(self) -> int:
+        return sum(turn.slots for turn in self._there)
+
     async def until(self, true: Callable[[], bool]) -> None:
         """Waits until something is true of the turns; it still is when this returns."""
         while not true():
@@ -67,7 +71,7 @@ class Turns:
         self._changed()
 
     def _may_enter(self) -> bool:
-        if any(turn.alone for turn in self._waiting):
+        if any(turn.alone for turn in (*self._waiting, *self._there)):
             return False
         ahead = self._deep and self._quick and self._coming < self._parallel
         return ahead or self._coming + self._taken < self._parallel
@@ -90,7 +94,7 @@ class Turns:
             if self._closed:
                 raise NoTurnError("the worker is going")
             turn.slots = wanted
-            self._taken += wanted
+            self._there.add(turn)
             self._coming -= 1
             turn.coming = False
         except TimeoutError:
@@ -105,9 +109,8 @@ class Turns:
 
     def end(self, turn: Turn) -> None:
         """Takes back what a turn has; safe to repeat."""
-        self._taken -= turn.slots
+        self._there.discard(turn)
         self._coming -= turn.coming
-        turn.slots = 0
         turn.coming = False
         self._changed()
 
@@ -133,7 +136,7 @@ class Turn:
     Attributes:
         coming: whether it is on its way there.
         alone: whether it is to have nobody beside it.
-        slots: how many it has.
+        slots: how many it takes at the server.
     """
 
     def __init__(self, turns: Turns) -> None:

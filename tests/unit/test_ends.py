@@ -218,9 +218,12 @@ async def test_a_result_of_our_own_whose_storing_was_not_answered_is_ours(around
     assert around.told == ["answered"]
 
 
-async def test_who_comes_second_drops_its_answer_and_finishes_the_winners_steps(around: Around) -> None:
+@pytest.mark.parametrize("was", [("running",), ("retried", "aws_error", "transient")], ids=lambda was: was[0])
+async def test_who_comes_second_drops_its_answer_and_finishes_the_winners_steps(
+    around: Around, was: tuple[str, ...]
+) -> None:
     """The winner's record is what it was, but that it is answered; ours says that it was for nothing."""
-    theirs = _record(1, "running", job=JOB, document={"bucket": "in", "key": KEY, "version": "v1"})
+    theirs = _record(1, *was, job=JOB, document={"bucket": "in", "key": KEY, "version": "v1"})
     around.edge.records[theirs.attempt] = theirs
     around.edge.metadata = {"job": JOB, "attempt": theirs.attempt}
     await around.ends.answered(around.attempt, ANSWER)
@@ -235,6 +238,7 @@ async def test_who_comes_second_drops_its_answer_and_finishes_the_winners_steps(
         update={
             "outcome": "answered",
             "ended": around.clock.now(),
+            "failure": None,
             "result": ResultFacts(bucket="out", key=f"{KEY}/{JOB}.txt"),
             "completed_by": around.name,
         }

@@ -94,6 +94,12 @@ def _locked(original: Callable[..., Any], queue_of: Callable[..., models.Queue])
     return locked
 
 
+class _KeepsConnections(MotoRequestHandler):
+    """Speaks HTTP/1.1, as AWS does: by default every call costs a connection and a thread."""
+
+    protocol_version = "HTTP/1.1"
+
+
 @contextmanager
 def running(port: int = 0) -> Generator[str]:
     """Serves in threads of this process until the block ends; gives the endpoint."""
@@ -108,7 +114,7 @@ def running(port: int = 0) -> Generator[str]:
         serve = Response(str(time.process_time())) if environ["PATH_INFO"] == CPU_PATH else moto
         return serve(environ, start_response)
 
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_KeepsConnections)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
