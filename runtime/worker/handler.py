@@ -141,11 +141,11 @@ class Handler:
 
     async def _prepare(self, attempt: Attempt, files: contextlib.ExitStack) -> Question | None:
         """All that can be done before there is a slot; None where nothing has to be asked any more."""
-        self._seconds_left(attempt)
         try:
+            self._seconds_left(attempt)
             fetched = await self._documents.fetch(attempt.job)
         except DocumentFailure:
-            # What was deleted after its answer is answered all the same.
+            # What was deleted, or became too late, after its answer is answered all the same.
             if await self._is_answered(attempt):
                 return None
             raise

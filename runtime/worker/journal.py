@@ -59,4 +59,4 @@ class Journal:
                 yield Entry.model_validate_json(path.read_bytes())
             except (OSError, ValidationError) as error:
                 log.warning("journal entry not readable", path=str(path), problem=str(error))
-                path.unlink(missing_ok=True)
+                self.forget(path.stem)

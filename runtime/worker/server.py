@@ -68,6 +68,7 @@ class Server:
         self._clock = clock
         self._failing_since: float | None = None
         self._deaths = 0
+        self._slow = False
         self._change = asyncio.Event()
 
     @property
@@ -114,12 +115,15 @@ class Server:
         reported = ""
         while True:
             started = self._clock.monotonic()
+            self._slow = False
             try:
                 loaded = await self._try()
             except (httpx.HTTPError, NotResidentError, TimeoutError, ValueError, KeyError) as error:
                 problem = _said(error)
             else:
                 break
+            # What takes its time and fails would never be given up by the clock.
+            self._deaths += self._slow
             if self._failing_since is None:
                 self._failing_since = self._clock.monotonic()
             if problem != reported:
@@ -142,15 +146,12 @@ class Server:
     async def _try(self) -> Loaded:
         loading = asyncio.ensure_future(self._ollama.load(self._task))
         try:
-            slow = False
             while not (await asyncio.wait({loading}, timeout=PING_SECONDS))[0]:
                 await self._ollama.ping()
                 self._failing_since = None
-                slow = True
+                self._slow = True
         finally:
             loading.cancel()
-        # Loads that take their time and fail would never be given up by the clock.
-        self._deaths += slow and loading.exception() is not None
         loading.result()
         self.vision = "vision" in await self._ollama.capabilities(self._task.model.reference)
         # A loaded model may still hang, as one does whose GPU is lost.

@@ -86,12 +86,8 @@ class Turns:
         self._waiting.append(turn)
         try:
             async with asyncio.timeout(None if turn.alone else AHEAD_SECONDS):
-                await self.until(
-                    lambda: (
-                        self._closed or (self._waiting[0] is turn and self._taken + wanted <= self._parallel)
-                    )
-                )
-            if self._closed:
+                await self.until(lambda: self._closed or self._is_next(turn, wanted))
+            if not self._is_next(turn, wanted):
                 raise NoTurnError("the worker is going")
             turn.slots = wanted
             self._there.add(turn)

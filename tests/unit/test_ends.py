@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
@@ -13,11 +13,12 @@ from runtime.worker.answering import Answer
 from runtime.worker.attempt import POD, Attempt
 from runtime.worker.aws import AwsFailure
 from runtime.worker.ends import STORE_PAUSES_SECONDS, Ends, backoff_seconds
-from runtime.worker.failures import Failure, LostOwnershipError
+from runtime.worker.failures import DocumentFailure, Failure, LostOwnershipError, TransientFailure
+from runtime.worker.holding import Hold
 from runtime.worker.journal import Journal
 from runtime.worker.messages import parse
 from runtime.worker.queue import Message, Queue
-from runtime.worker.records import Record, ResultFacts, Tokens
+from runtime.worker.records import Outcome, Record, ResultFacts, Tokens
 from tests.unit.test_history import SENT, _record
 from tests.unit.test_holding import Clock
 from tests.unit.test_queue import TASK
@@ -137,7 +138,9 @@ class Around:
         )
         message = Message(body=BODY, receipt="r", receives=receives, sent=SENT)
         (job,) = parse(BODY)
-        self.attempt = Attempt(self.task, job, message, "sha", self.clock)
+        self.attempt = Attempt(self.task, job, message, self.clock)
+        queue = cast("Queue", self.edge)
+        self.hold = Hold(queue, message, self.task.visibility_seconds, clock=self.clock)
 
     @property
     def name(self) -> str:
@@ -274,9 +277,11 @@ async def test_a_result_that_went_away_again_is_neither_announced_nor_made_up(ar
         around.edge.metadata = None
 
     around.edge.before.update(put=refuse, find=go)
-    with pytest.raises(Failure):
+    with pytest.raises(TransientFailure, match="not any more"):
         await around.ends.answered(around.attempt, ANSWER)
-    assert not {step.partition(" ")[0] for step in around.edge.done} & {"announce", "delete"}
+    assert around.edge.done == ["put answer"]
+    assert not around.attempt.committed
+    assert around.told == []
 
 
 @pytest.mark.parametrize("step", ["write", "announce", "delete"])
@@ -297,6 +302,42 @@ async def test_an_answered_document_is_counted_whatever_step_fails_after_it(arou
     with pytest.raises(AwsFailure):
         await around.ends.answered(around.attempt, ANSWER)
     assert around.told == ["answered"]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("outcome", ["committed", "failed", "retried", "released"])
+async def test_what_is_decided_is_only_shown_when_it_is_given_up(
+    around: Around, outcome: Outcome | Literal["committed"], *, lost: bool
+) -> None:
+    """Its record stays as it is, and nobody counts it again; a message of somebody else's is left alone."""
+    if outcome == "committed":
+        around.attempt.committed = True
+    else:
+        around.attempt.failed(outcome, DocumentFailure("too_long", "d"))
+    around.hold.lost = lost
+    before = around.attempt.record
+    await around.ends.given_back(around.hold, around.attempt, "going")
+    assert around.edge.done == ([] if lost else ["hide 0"])
+    assert around.attempt.record == before
+    assert around.told == []
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_what_is_not_decided_is_recorded_when_it_is_given_up(around: Around, *, answered: bool) -> None:
+    """Also with an answer in hand that S3 has not taken: a record without a result names none."""
+    if answered:
+        around.attempt.answered(ANSWER, ResultFacts(bucket="out", key="k"))
+    await around.ends.given_back(around.hold, around.attempt, "going")
+    assert around.edge.done == ["write released", "hide 0"]
+    assert (around.written.outcome, around.written.result) == ("released", None)
+    assert around.told == ["released"]
+
+
+async def test_a_winner_that_does_not_say_who_it_is_gets_a_record(around: Around) -> None:
+    """It is told of under this attempt's name: no result is without a record."""
+    await around.ends.finish(around.attempt, {})
+    assert around.edge.done == ["write answered", f"announce {around.name}", "delete"]
+    assert around.written.completed_by == around.name
 
 
 def test_back_off_doubles_and_is_at_most_a_minute() -> None:
@@ -381,7 +422,7 @@ def test_an_attempt_says_all_that_is_known_at_its_start() -> None:
     trace = {"traceparent": "00-a"}
     message = Message(body=BODY, receipt="r", receives=3, sent=SENT, trace=trace)
     (job,) = parse(BODY.replace("}}", '}, "sampling": {"seed": 7}}'))
-    record = Attempt(TASK, job, message, "sha", clock).record
+    record = Attempt(TASK, job, message, clock).record
     assert record == _record(
         1.5,
         "running",
@@ -390,7 +431,6 @@ def test_an_attempt_says_all_that_is_known_at_its_start() -> None:
         document={"bucket": "in", "key": KEY, "version": "v1"},
         model="tiny",
         model_hash=TASK.model.hash,
-        model_digest="sha",
         prompt_hash=TASK.prompt_hash,
         variation=job.variation,
         options={**TASK.options.wire(), "seed": 7},
@@ -401,6 +441,15 @@ def test_an_attempt_says_all_that_is_known_at_its_start() -> None:
         seconds={"waited": 1.5},
     )
     assert record.attempt.startswith("20261122T090001.500000-")
+
+
+def test_an_attempt_knows_its_model_and_its_company_only_once_it_is_asked() -> None:
+    """Until then the server may load another one, and a suspect is not alone yet."""
+    attempt = Around().attempt
+    assert (attempt.record.model_digest, attempt.record.alone) == ("", False)
+    before = attempt.record
+    attempt.asked("sha", alone=True)
+    assert attempt.record == before.model_copy(update={"model_digest": "sha", "alone": True})
 
 
 @pytest.mark.parametrize(("receives", "known"), [(1, True), (2, False)])
@@ -418,12 +467,13 @@ async def test_phases_follow_each_other_without_gaps(around: Around) -> None:
 
 
 def test_the_version_that_s3_gave_makes_the_job() -> None:
-    """A message that names none comes to the same job as one that does."""
-    clock = Clock()
+    """A message that names none comes to the same job as one that does, and what was noted is told apart."""
     (job,) = parse('{"document": "s3://in/task/a.txt"}')
-    attempt = Attempt(TASK, job, Message(BODY, "r", 1, SENT), "", clock)
+    attempt = Attempt(TASK, job, Message(BODY, "r", 1, SENT), Clock())
+    assert attempt.record.job != JOB
     fetched: Any = SimpleNamespace(version="v1", declared="text/plain", size=4)
-    attempt.fetched(fetched)
+    assert attempt.fetched(fetched)
+    assert not attempt.fetched(fetched)
     assert attempt.record.job == JOB
     assert attempt.record.document.model_dump(include={"version", "declared", "bytes"}) == {
         "version": "v1",

@@ -43,6 +43,7 @@ GOOD = {
     "prompt_eval_count": 7,
     "eval_count": 3,
 }
+UNVERSIONED = f'{{"document": "s3://in/{KEY}"}}'
 EVENT = {"source": "aws.s3", "detail-type": "Object Created"}
 CRASH = httpx.ReadError("broke off")
 """What a server that dies under a request looks like: `server_gone`."""
@@ -224,11 +225,12 @@ async def test_every_step_comes_in_the_order_that_loses_nothing(make: Callable[.
     assert world.well == 1
 
 
+@pytest.mark.parametrize("body", [BODY, UNVERSIONED], ids=["versioned", "unversioned"])
 async def test_a_document_is_in_the_journal_from_the_first_step_to_the_last(
-    make: Callable[..., World],
+    make: Callable[..., World], body: str
 ) -> None:
     """Whenever the worker dies, the next one finds it, under the job that it has by then."""
-    world = make()
+    world = make(body=body)
     seen: list[tuple[str, list[tuple[str, str]]]] = []
 
     def look(step: str) -> Callable[[], Awaitable[None]]:
@@ -242,6 +244,36 @@ async def test_a_document_is_in_the_journal_from_the_first_step_to_the_last(
     await world.handle()
     assert [step for step, _ in seen] == ["find", "write", "put", "write", "announce", "delete"]
     assert all(entries == [("r", JOB)] for _, entries in seen)
+
+
+@pytest.mark.parametrize(
+    ("body", "past", "notes"),
+    [
+        (BODY, (), [(True, "", False)]),
+        (UNVERSIONED, (), [(False, "", False), (True, "", False)]),
+        (BODY, ("crashed",), [(True, "", False), (True, "sha", True)]),
+        (UNVERSIONED, ("crashed",), [(False, "", False), (True, "", False), (True, "sha", True)]),
+    ],
+)
+async def test_the_journal_is_written_only_for_what_the_next_worker_has_to_know(
+    make: Callable[..., World],
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    past: tuple[str, ...],
+    notes: list[tuple[bool, str, bool]],
+) -> None:
+    """Which job it is, and that it is alone: each note is a write to a disk."""
+    world = make(body=body, receives=1 + len(past))
+    world.before(*[_past(number, outcome) for number, outcome in enumerate(past)])
+    seen: list[tuple[bool, str, bool]] = []
+
+    def note(receipt: str, record: Record) -> None:
+        assert receipt == "r"
+        seen.append((record.job == JOB, record.model_digest, record.alone))
+
+    monkeypatch.setattr(world.journal, "note", note)
+    assert (await world.handle())[-1] == "delete"
+    assert seen == notes
 
 
 async def test_a_result_that_is_there_is_finished_without_any_time_at_the_server(
@@ -360,6 +392,43 @@ async def test_a_document_that_was_deleted_after_its_answer_is_no_failure(
     assert list(world.edge.records) == [theirs.attempt]
 
 
+async def test_a_document_that_was_deleted_is_not_failed_while_it_is_not_known_whether_it_is_answered(
+    make: Callable[..., World],
+) -> None:
+    """S3 does not say: the attempt is tried again."""
+    world = make()
+    world.fetches = DocumentFailure("gone", "deleted")
+    world.edge.failing["find"] = [AWS_DOWN]
+    assert (await world.handle())[:2] == ["fetch", "write retried"]
+    assert (world.failure.kind, world.failure.reason) == ("transient", "aws_error")
+
+
+async def test_a_fetch_that_fails_for_a_while_is_tried_again_without_a_look_for_a_result(
+    make: Callable[..., World],
+) -> None:
+    """Only what is final makes a difference to whoever has an answer."""
+    world = make()
+    world.fetches = AWS_DOWN
+    world.edge.metadata = {"attempt": "theirs"}
+    assert (await world.handle())[:2] == ["fetch", "write retried"]
+
+
+async def test_a_result_that_went_away_again_is_asked_for_again(make: Callable[..., World]) -> None:
+    """Nothing was decided then: the attempt is tried again, with a pause."""
+    world = make()
+
+    async def refuse() -> None:
+        world.edge.metadata = {}
+
+    async def go() -> None:
+        world.edge.metadata = None
+
+    world.edge.before.update(put=refuse, find=go)
+    assert (await world.handle())[3:5] == ["put answer", "write retried"]
+    assert 1 <= world.released_after <= 2
+    assert [record.outcome for record in world.told] == ["retried"]
+
+
 async def test_few_documents_are_read_at_once(
     make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,9 +500,9 @@ async def test_attempts_are_counted_over_records(
 async def test_a_document_is_tried_for_so_long_and_no_longer(
     make: Callable[..., World], seconds: float, outcome: str
 ) -> None:
-    """From its first attempt to this one."""
+    """From its first attempt that counted to this one: what was given back for hours was not tried."""
     world = make(receives=2, attempts=99, retry_seconds=3600)
-    world.before(_past(0, "retried"), _past(3000, "retried"))
+    world.before(_past(-3, "released"), _past(0, "retried"), _past(3000, "retried"))
     world.clock.seconds = seconds
     world.says = _answered(503, {"error": "busy"})
     await world.handle()
@@ -518,6 +587,20 @@ async def test_a_failure_whose_message_came_again_is_only_put_away_again(
     assert world.told == []
 
 
+@pytest.mark.parametrize("error", [AWS_DOWN, LostOwnershipError("gone")], ids=["down", "lost"])
+async def test_a_failure_that_cannot_be_put_away_again_stays_the_failure_that_it_is(
+    make: Callable[..., World], error: Exception
+) -> None:
+    """The message comes back after a pause; no other record is made of it."""
+    world = make(receives=2, attempts=9)
+    world.before(_past(1, "failed", "too_long", "document"))
+    world.edge.failing["dead_letter"] = [error]
+    await world.handle()
+    assert 2 <= world.released_after <= 4
+    assert [record.outcome for record in world.edge.records.values()] == ["failed"]
+    assert world.told == []
+
+
 # Under suspicion
 
 
@@ -529,18 +612,21 @@ SUSPECT = [
 
 @pytest.mark.parametrize("past", SUSPECT)
 async def test_a_document_under_suspicion_is_asked_alone(make: Callable[..., World], past: Record) -> None:
-    """It has every slot, and its record says so before it is asked; answered, it is cleared."""
+    """It has every slot, and the journal says so before it is asked; answered, it is cleared."""
     world = make(receives=2, parallel=3)
     world.before(past)
-    alone: list[tuple[bool, bool]] = []
+    alone: list[tuple[bool, list[bool], bool]] = []
 
     async def look() -> httpx.Response:
-        alone.append((world.turns.full, world.record.alone))
+        noted = [entry.record.alone for entry in world.journal.left()]
+        # The record in the bucket is that of a document which still waited.
+        alone.append((world.turns.full, noted, world.record.alone))
         return _answered(200, GOOD)
 
     world.says = look
     assert (await world.handle())[-1] == "delete"
-    assert alone == [(True, True)]
+    assert alone == [(True, [True], False)]
+    assert (world.record.outcome, world.record.alone) == ("answered", True)
 
 
 async def test_a_document_without_suspicion_has_one_slot(make: Callable[..., World]) -> None:
@@ -591,6 +677,52 @@ async def test_a_document_that_killed_its_worker_alone_is_not_asked_again(
     world = make(receives=3)
     world.before(_past(1, "crashed"), _past(2, "crashed", alone=True))
     assert await world.handle() == ["fetch", "write failed", "dead_letter document kills_worker"]
+
+
+@pytest.mark.parametrize("crashes", [2, 3])
+async def test_a_document_at_which_worker_after_worker_dies_is_not_even_read(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, crashes: int
+) -> None:
+    """Whatever reads it may be what kills them: it never gets to be alone. Twice may be its neighbour."""
+    world = make(receives=1 + crashes, attempts=1)
+    world.before(*[_past(number, "crashed") for number in range(crashes)])
+    read, reads = documents.read, list[str]()
+
+    async def noted(fetched: Fetched, key: str, *given: Any, **more: Any) -> documents.Content:  # noqa: ANN401
+        reads.append(key)
+        return await read(fetched, key, *given, **more)
+
+    monkeypatch.setattr(documents, "read", noted)
+    done = await world.handle()
+    assert reads == [KEY] * (crashes < 3)
+    if crashes < 3:
+        assert done[-1] == "delete"
+    else:
+        assert done == ["fetch", "write failed", "dead_letter document kills_worker"]
+        assert (world.failure.kind, world.failure.reason) == ("document", "kills_worker")
+
+
+async def test_a_worker_that_dies_of_a_neighbour_condemns_nobody_who_waits_to_be_alone(
+    make: Callable[..., World],
+) -> None:
+    """What the journal said while it waited is what the next worker makes of it."""
+    world = make(receives=2, parallel=2)
+    world.before(_past(1, "crashed"))
+    other = await world.turn()
+    async with other.at_server():
+        working = world.start()
+        await until(lambda: "write running" in world.edge.done)
+        await settle()
+        await world.ends.of_predecessor(world.journal)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+    other.end()
+    assert world.told[0].outcome == "crashed"
+    crashed = world.told[0]
+    again = make(receives=3, parallel=2)
+    again.before(_past(1, "crashed"), crashed)
+    assert (await again.handle())[-1] == "delete"
 
 
 async def test_who_waits_to_be_alone_is_not_alone_yet(make: Callable[..., World]) -> None:
@@ -698,6 +830,17 @@ async def test_a_server_without_an_answer_in_time_is_tried_again_and_looked_at(
     world.says = hang
     assert (await asyncio.wait_for(world.handle(), 5))[2:5] == ["ask", "sick", "write retried"]
     assert (world.failure.kind, world.failure.reason) == ("transient", "time_limit")
+
+
+async def test_a_document_that_was_answered_in_time_is_not_too_late_afterwards(
+    make: Callable[..., World],
+) -> None:
+    """Steps after its result failed, and its message comes again after the deadline: it is finished."""
+    world = make(receives=2, body=_due(10))
+    world.before(theirs := _past(1, "answered", result={"bucket": "out", "key": "k"}))
+    world.edge.metadata = {"attempt": theirs.attempt}
+    world.clock.seconds = 10
+    assert (await world.handle())[-3:] == ["write answered", f"announce {theirs.attempt}", "delete"]
 
 
 def _due(seconds: float) -> str:
@@ -870,11 +1013,12 @@ async def test_what_cannot_even_be_recorded_comes_back_by_itself(make: Callable[
 async def test_nothing_expected_is_raised_though_nothing_works(
     make: Callable[..., World], error: Exception
 ) -> None:
-    """Neither the record nor the release: a hand goes on with the next message."""
+    """Neither the record nor the release: a hand goes on with the next message, and nothing is a crash."""
     world = make()
     world.fetches = TransientFailure("aws_error", "down")
     world.edge.failing = {"write": [AwsFailure("put_object", "500", "down")], "hide": [error]}
     assert (await world.handle())[:2] == ["fetch", "write retried"]
+    assert list(world.journal.left()) == []
 
 
 # Messages
@@ -932,7 +1076,7 @@ async def test_a_message_that_cannot_be_put_away_comes_back(
 
 async def test_a_version_of_the_message_and_one_of_s3_come_to_one_job(make: Callable[..., World]) -> None:
     """Whichever way a document came in, it is one job."""
-    world = make(body=json.dumps({"document": f"s3://in/{KEY}"}))
+    world = make(body=UNVERSIONED)
     await world.handle()
     assert world.record.job == JOB == keys.job_id("in", KEY, "v1", world.task.hash)
 

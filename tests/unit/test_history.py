@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runtime.worker.history import CLOCK_SKEW, History, read
+from runtime.worker.history import CLOCK_SKEW, MAX_CRASHES, History, read
 from runtime.worker.records import DocumentFacts, FailureFacts, Record
 
 SENT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -49,6 +49,8 @@ def test_only_transient_errors_count() -> None:
         _record(6, "retried", "aws_error", "transient"),
     ]
     assert read(records, SENT) == History(tried=2, server_failed=1, first=SENT + timedelta(seconds=1))
+    assert read(records[1:], SENT) == History(tried=1, server_failed=1, first=SENT + timedelta(seconds=6))
+    assert read(records[1:5], SENT) == History(server_failed=1)
 
 
 @pytest.mark.parametrize("reason", ["server_gone", "runner_crashed"])
@@ -62,7 +64,32 @@ def test_whoever_was_in_hand_when_the_server_died_is_under_suspicion(reason: str
 def test_a_dead_worker_condemns_only_who_was_alone(*, alone: bool) -> None:
     """In hand with others is a suspicion, alone is the proof."""
     found = read([_record(1, "crashed", alone=alone)], SENT)
-    assert (found.suspect, found.crashed_alone) == (True, alone)
+    assert (found.suspect, found.condemned) == (True, alone)
+
+
+@pytest.mark.parametrize("crashes", range(5))
+def test_three_dead_workers_condemn_whoever_was_in_hand_each_time(crashes: int) -> None:
+    """What is fatal to read never gets to be alone at the server; a healthy neighbour is not there thrice."""
+    records = [_record(number, "crashed") for number in range(crashes)]
+    found = read(records, SENT)
+    assert (found.suspect, found.condemned) == (crashes > 0, crashes >= 3)
+    assert MAX_CRASHES == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure"),
+    [
+        ("released", ("server_gone", "server")),
+        ("running", ()),
+        ("lost", ()),
+        ("retried", ("busy", "transient")),
+    ],
+)
+def test_only_dead_workers_are_counted_to_three(outcome: str, failure: tuple[str, ...]) -> None:
+    """A server that died is not a worker that died, alone or not."""
+    records = [_record(number, outcome, *failure, alone=True) for number in range(9)]
+    crashes = [_record(10 + number, "crashed") for number in range(2)]
+    assert not read([*records, *crashes], SENT).condemned
 
 
 def test_an_answer_that_the_server_gave_up_on_is_remembered() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 from runtime.worker.journal import Entry, Journal
 from tests.unit.test_history import _record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_what_is_in_hand_is_left_as_it_stood_last(tmp_path: Path) -> None:
@@ -34,3 +36,28 @@ def test_an_entry_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
 
     assert list(journal.left()) == [Entry(receipt="r1", record=record)]
     assert [path.name for path in tmp_path.iterdir()] == [f"{record.attempt}.json"]
+
+
+def test_a_disk_that_takes_nothing_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that became read-only, as full or broken disks do, is neither noted in nor cleared."""
+    journal, record = Journal(tmp_path), _record(1, "running")
+    journal.note("r1", record)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only", str(path))
+
+    for method in ("unlink", "write_text", "replace"):
+        monkeypatch.setattr(Path, method, refuse)
+    journal.note("r2", _record(2, "running"))
+    journal.forget(record.attempt)
+    journal.forget("unknown")
+    monkeypatch.undo()
+    assert list(journal.left()) == [Entry(receipt="r1", record=record)]
+
+
+def test_an_entry_that_can_be_neither_read_nor_dropped_is_left_out(tmp_path: Path) -> None:
+    """A worker starts all the same, and sees to the others."""
+    journal, record = Journal(tmp_path), _record(1, "running")
+    (tmp_path / "0.json").mkdir()
+    journal.note("r1", record)
+    assert list(journal.left()) == [Entry(receipt="r1", record=record)]

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import struct
+from typing import TYPE_CHECKING
 
 import httpx
 import pydantic
 import pytest
+import uvloop
 
 from runtime.ollama.client import Loaded, Ollama
 from runtime.spec import Options, TaskSpec
 from tests.unit.answering.server import GOOD, Server, says, task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
 
 OPTIONS = {"num_ctx": 1024, "num_predict": 64, "use_mmap": False}
 GENERATE = task(options=Options(num_ctx=1024, num_predict=64))
@@ -95,27 +103,97 @@ async def test_errors_are_raised(ask: str) -> None:
             await look(Server(lambda _body: httpx.Response(200, json=[])).client())
 
 
-async def test_every_request_has_a_connection_of_its_own() -> None:
-    """One that was kept from before a restart of the server would break under the next document."""
-    connections: list[bytes] = []
-    ended = asyncio.Semaphore(0)
+class Kept:
+    """A server that keeps every connection until it is stopped.
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(await reader.readuntil(b"\r\n\r\n"))
+    Attributes:
+        port: where it was started first, and is ever after.
+        connections: how many there were so far.
+        together: how many requests it has to have before it answers them.
+    """
+
+    def __init__(self) -> None:
+        self.port = self.connections = 0
+        self.together = asyncio.Barrier(1)
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
         body = json.dumps({"version": "0.24.0"}).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        await writer.drain()
-        # As a server that is killed: the connection is not closed before the client asks again.
-        await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        ended.release()
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                await self.together.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                await writer.drain()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        client = Ollama(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        assert [await client.ping() for _ in range(3)] == ["0.24.0"] * 3
-        await client.close()
-        for _ in connections:
-            await ended.acquire()
-    assert len(connections) == 3
+    @contextlib.asynccontextmanager
+    async def running(self, end: str = "closed") -> AsyncGenerator[None]:
+        """Serves, at the same port each time; at the end its connections are closed, or reset."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            server.close()
+            for writer in self._writers:
+                if end == "reset":
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            self._writers.clear()
+            await server.wait_closed()
+
+
+def test_connections_are_used_again() -> None:
+    """One after the other needs one, however many; as many at once need as many, and keep them."""
+
+    async def ask() -> None:
+        kept = Kept()
+        async with kept.running():
+            client = Ollama(f"127.0.0.1:{kept.port}")
+            assert [await client.ping() for _ in range(20)] == ["0.24.0"] * 20
+            assert kept.connections == 1
+            kept.together = asyncio.Barrier(30)
+            for _ in range(3):
+                await asyncio.gather(*(client.ping() for _ in range(30)))
+            assert kept.connections == 30
+            await client.close()
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("end", ["closed", "reset"])
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_server_that_was_restarted_is_asked_by_a_new_connection(
+    run: Callable[..., None], end: str, *, noticed: bool
+) -> None:
+    """No document breaks at a connection that was kept from before, noticed or not, by either loop."""
+
+    async def ask() -> None:
+        kept = Kept()
+        async with kept.running(end):
+            client = Ollama(f"127.0.0.1:{kept.port}")
+            await asyncio.gather(*(client.ping() for _ in range(5)))
+        async with kept.running():
+            if noticed:
+                await asyncio.sleep(0.05)
+            assert await asyncio.gather(*(client.ping() for _ in range(9))) == ["0.24.0"] * 9
+            assert kept.connections == 5 + 9
+            await client.close()
+
+    run(ask())
+
+
+async def test_a_server_that_is_away_cannot_be_reached() -> None:
+    """A kept connection does not make it look like one that broke off: no document was there."""
+    kept = Kept()
+    async with kept.running():
+        client = Ollama(f"127.0.0.1:{kept.port}")
+        await client.ping()
+    with pytest.raises(httpx.ConnectError):
+        await client.ping()
+    await client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -63,6 +64,10 @@ def _queue(sqs: FakeSqs) -> Queue:
 
 def _text(value: str) -> dict[str, str]:
     return {"DataType": "String", "StringValue": value}
+
+
+W3C_TRACE = {"traceparent": _text("00-a-b-01"), "tracestate": _text("x=y")}
+X_RAY_TRACE = {"AWSTraceHeader": _text("Root=1-2")}
 
 
 async def test_a_message_comes_with_all_that_is_asked_for() -> None:
@@ -161,7 +166,9 @@ async def test_a_dead_letter_says_why_in_characters_that_sqs_takes(detail: str, 
                     "reason": _text("too_long"),
                     "class": _text("document"),
                     "detail": _text(given),
+                    **W3C_TRACE,
                 },
+                "MessageSystemAttributes": X_RAY_TRACE,
             },
         ),
         ("delete_message", {"QueueUrl": "q", "ReceiptHandle": "r"}),
@@ -172,7 +179,29 @@ async def test_a_dead_letter_without_detail_has_no_empty_attribute() -> None:
     """SQS refuses one."""
     sqs = FakeSqs()
     await _queue(sqs).dead_letter(MESSAGE, TransientFailure("busy", ""))
-    assert sqs.calls[0][1]["MessageAttributes"] == {"reason": _text("busy"), "class": _text("transient")}
+    assert sqs.calls[0][1]["MessageAttributes"] == {
+        "reason": _text("busy"),
+        "class": _text("transient"),
+        **W3C_TRACE,
+    }
+
+
+@pytest.mark.parametrize("names", [set[str](), {"traceparent"}, {"AWSTraceHeader"}, {*TRACE}])
+@pytest.mark.parametrize("method", ["send_message", "send_message_batch"])
+async def test_whatever_takes_a_messages_place_has_its_trace(method: str, names: set[str]) -> None:
+    """W3C's as attributes, X-Ray's as the system attribute that SQS knows; what it has not is left out."""
+    sqs = FakeSqs()
+    message = replace(MESSAGE, trace={name: TRACE[name] for name in names})
+    if method == "send_message":
+        await _queue(sqs).dead_letter(message, DocumentFailure("r", ""))
+    else:
+        await _queue(sqs).replace(message, ["a"])
+    name, sent = sqs.calls[0]
+    assert name == method
+    (sent,) = sent.get("Entries", [sent])
+    given = {key: value for key, value in sent["MessageAttributes"].items() if key not in {"reason", "class"}}
+    assert given == {key: value for key, value in W3C_TRACE.items() if key in names}
+    assert sent["MessageSystemAttributes"] == (X_RAY_TRACE if "AWSTraceHeader" in names else {})
 
 
 async def test_a_message_that_could_not_be_put_away_is_not_deleted() -> None:
@@ -198,19 +227,8 @@ async def test_a_message_is_replaced_by_one_for_each_document(count: int, batche
         assert given["QueueUrl"] == "q"
         assert [entry["Id"] for entry in given["Entries"]] == [str(n) for n in range(len(given["Entries"]))]
         for entry in given["Entries"]:
-            assert entry["MessageAttributes"] == {
-                "traceparent": _text("00-a-b-01"),
-                "tracestate": _text("x=y"),
-            }
-
-
-async def test_x_rays_trace_goes_on_in_the_messages_that_replace_one() -> None:
-    """X-Ray's header travels as a system attribute, the one that SQS knows (SendMessageBatch)."""
-    sqs = FakeSqs()
-    await _queue(sqs).replace(MESSAGE, ["a", "b"])
-    assert [entry.get("MessageSystemAttributes") for entry in sqs.calls[0][1]["Entries"]] == [
-        {"AWSTraceHeader": _text("Root=1-2")}
-    ] * 2
+            assert entry["MessageAttributes"] == W3C_TRACE
+            assert entry["MessageSystemAttributes"] == X_RAY_TRACE
 
 
 @pytest.mark.parametrize("bad", [{"Failed": [{"Id": "3", "Code": "InternalError"}]}, client_error("Busy")])

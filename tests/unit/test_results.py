@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from runtime.worker import keys
 from runtime.worker.aws import Aws, AwsFailure
@@ -14,6 +15,7 @@ from runtime.worker.failures import TransientFailure
 from runtime.worker.records import ResultFacts, Tokens
 from runtime.worker.results import CONFLICT, CONFLICT_PAUSES_SECONDS, Results
 from tests.unit.test_history import _record
+from tests.unit.test_holding import Clock
 from tests.unit.test_queue import TASK, FakeSqs, client_error
 
 RECORD = _record(1, "answered").model_copy(
@@ -21,20 +23,16 @@ RECORD = _record(1, "answered").model_copy(
 )
 
 
-def _results(*, s3: FakeSqs | None = None, events: FakeSqs | None = None) -> Results:
+def _results(
+    *, s3: FakeSqs | None = None, events: FakeSqs | None = None, clock: Clock | None = None
+) -> Results:
     clients: Any = (s3, events)
     none: Any = None
-    return Results(Aws(s3=clients[0], sqs=none, events=clients[1]), TASK)
+    return Results(Aws(s3=clients[0], sqs=none, events=clients[1]), TASK, clock or Clock())
 
 
 def _body(text: bytes) -> dict[str, object]:
     return {"Body": io.BytesIO(text)}
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = (0,) * len(CONFLICT_PAUSES_SECONDS)
-    monkeypatch.setattr("runtime.worker.results.CONFLICT_PAUSES_SECONDS", pauses)
 
 
 async def test_a_result_is_put_only_where_none_is() -> None:
@@ -67,9 +65,10 @@ async def test_another_attempts_result_is_never_written_over(code: str, conflict
 
 async def test_a_put_in_the_way_of_another_is_tried_again() -> None:
     """S3 answers 409 while two conditional puts race; which one wins shows a moment later."""
-    s3 = FakeSqs(put_object=[client_error(CONFLICT)] * 4)
-    assert await _results(s3=s3).put("k", "j", b"", "a")
+    s3, clock = FakeSqs(put_object=[client_error(CONFLICT)] * 4), Clock()
+    assert await _results(s3=s3, clock=clock).put("k", "j", b"", "a")
     assert len(s3.calls) == 5
+    assert clock.seconds == sum(CONFLICT_PAUSES_SECONDS[:4])
 
 
 async def test_puts_that_keep_getting_in_each_others_way_are_a_transient_failure() -> None:
@@ -121,10 +120,22 @@ async def test_a_record_comes_back_as_it_was_written() -> None:
     assert s3.calls == [("get_object", {"Bucket": "out", "Key": put["Key"]})]
 
 
-async def test_what_is_no_record_is_said_to_be_none() -> None:
-    """It names the object, and is no surprise to whoever asked."""
-    with pytest.raises(TransientFailure, match=r"s3://out/records/k/j/a\.json is not a record"):
-        await _results(s3=FakeSqs(get_object=[_body(b"{}")])).read("k", "j", "a")
+@pytest.mark.parametrize("body", [b"{}", b"", b"\xff", b"[]", b'{"outcome": "a newer one"}'])
+async def test_what_is_no_record_is_none_and_named_in_the_log(body: bytes) -> None:
+    """It must not keep its document from ever being answered, nor go unseen."""
+    with capture_logs() as logs:
+        assert await _results(s3=FakeSqs(get_object=[_body(body)])).read("k", "j", "a") is None
+    assert [(entry["event"], entry["log_level"], entry["place"]) for entry in logs] == [
+        ("record not readable", "warning", "s3://out/records/k/j/a.json")
+    ]
+
+
+async def test_one_record_that_cannot_be_read_hides_no_other() -> None:
+    """The history of a job is what can be read of it."""
+    listed = {"Contents": [{"Key": f"{keys.records_prefix('k', 'j')}{name}.json"} for name in "ab"]}
+    bodies = [_body(b"{}"), _body(RECORD.model_dump_json().encode())]
+    s3 = FakeSqs(list_objects_v2=[listed], get_object=bodies)
+    assert await _results(s3=s3).attempts("k", "j") == [RECORD]
 
 
 async def test_attempts_come_in_order_of_time() -> None:

@@ -275,28 +275,91 @@ async def test_a_server_that_fails_for_too_long_is_not_alive_until_it_is_loaded(
     assert server.alive
 
 
+async def test_a_server_that_fails_at_once_is_given_up_by_the_clock_alone(clock: Clock) -> None:
+    """A hundred refusals in as many seconds are no deaths; a clock that starts at 0 is one like any other."""
+    ollama = FakeOllama()
+    server = _server(ollama, clock)
+    ollama.script["load"] = BROKEN
+    async with _kept(server):
+        await until(lambda: clock.seconds == SICK_SECONDS - 1)
+        assert server.alive
+        await until(lambda: not server.alive)
+    assert clock.seconds == SICK_SECONDS
+
+
+@pytest.mark.parametrize("failures", [MAX_DEATHS - 1, MAX_DEATHS])
 async def test_a_server_whose_every_load_fails_is_given_up_however_slowly_it_fails(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
-    """A lost GPU may show after half a minute of loading: the pings meanwhile must not hide it for ever."""
+    """A lost GPU may show after half a minute of loading: pings meanwhile hide it from the clock only."""
     monkeypatch.setattr("runtime.worker.server.PING_SECONDS", 0)
     ollama = FakeOllama()
-    clock.seconds = 1000
 
     async def load() -> None:
         clock.seconds += 30
         await settle()
-        raise BROKEN
+        if ollama.asked.count("load") <= failures:
+            raise BROKEN
 
     ollama.script["load"] = load
     server = _server(ollama, clock)
-    alive: list[bool] = []
     async with _kept(server):
-        while clock.seconds < 1000 + 3600:
-            await asyncio.sleep(0)
-            alive.append(server.alive)
-    assert ollama.asked.count("ping") > 100
-    assert not all(alive)
+        await until(lambda: ollama.asked.count("load") == MAX_DEATHS)
+        assert server.alive
+        await until(lambda: server.digest)
+    assert server.alive is server.ready is (failures < MAX_DEATHS)
+    assert ollama.asked.count("ping") > MAX_DEATHS
+
+
+async def test_slow_loads_that_end_well_are_no_deaths(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a large model has to be loaded."""
+    monkeypatch.setattr("runtime.worker.server.PING_SECONDS", 0)
+    ollama = FakeOllama()
+    ollama.script["load"] = settle
+    server = _server(ollama, clock)
+    async with _kept(server):
+        for _ in range(2 * MAX_DEATHS):
+            await asyncio.wait_for(server.wait_until_ready(), 1)
+            server.mark_sick()
+        await asyncio.wait_for(server.wait_until_ready(), 1)
+    assert server.alive
+
+
+async def test_slow_loads_without_a_first_word_are_given_up(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that takes a model and dies at its first word has it loaded slowly again, for ever."""
+    monkeypatch.setattr("runtime.worker.server.PING_SECONDS", 0)
+    ollama = FakeOllama()
+
+    async def load() -> None:
+        clock.seconds += 30
+        await settle()
+
+    ollama.script.update(load=load, first_word=BROKEN)
+    server = _server(ollama, clock)
+    async with _kept(server):
+        await until(lambda: clock.seconds > 3600)
+    assert not server.alive
+
+
+async def test_a_server_that_goes_away_in_every_load_is_given_up(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there for the first ping of each load, and hangs at the next."""
+    monkeypatch.setattr("runtime.worker.server.PING_SECONDS", 0)
+    ollama = FakeOllama()
+
+    async def ping() -> None:
+        clock.seconds += 10
+        if ollama.asked[-2:] == ["ping", "ping"]:
+            raise httpx.ReadTimeout("")
+
+    ollama.script.update(load=_hang, ping=ping)
+    server = _server(ollama, clock)
+    async with _kept(server):
+        await until(lambda: clock.seconds > 3600)
+    assert not server.alive
 
 
 async def test_a_sick_server_has_to_show_its_model_anew(clock: Clock) -> None:

@@ -164,6 +164,28 @@ async def test_a_document_under_suspicion_has_nobody_beside_it(clock: FakeClock)
     assert await asyncio.wait_for(newcomer, 1) is not None
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_nobody_is_taken_ahead_of_who_is_alone(clock: FakeClock, *, waits: bool) -> None:
+    """It waits or is there, however deep the queue, quick the answers and many the slots that are free."""
+    turns = _turns(3, clock)
+    turns.note_depth(deep=True)
+    await _quick(turns)
+    first = At(await _entered(turns)) if waits else None
+    await _settle()
+    suspect = At(await _entered(turns), alone=True)
+    await _settle()
+    assert suspect.there.is_set() is not waits
+    newcomers = [await _waits(turns.enter()) for _ in range(2)]
+    if first:
+        await first.done()
+        await asyncio.wait_for(suspect.there.wait(), 1)
+    turns.note_depth(deep=True)
+    await _settle()
+    assert not any(newcomer.done() for newcomer in newcomers)
+    await suspect.done()
+    assert all(await asyncio.wait_for(asyncio.gather(*newcomers), 1))
+
+
 async def test_two_under_suspicion_do_not_wait_for_each_other(clock: FakeClock) -> None:
     """Each has the server alone, one after the other."""
     turns = _turns(2, clock)

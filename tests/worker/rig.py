@@ -103,7 +103,7 @@ class Rig:
         return [json.loads(self._read(name)) for name in latest]
 
     def everything(self) -> dict[str, list[str]]:
-        """Every version of every object among the results, by key; in one listing, since moto is slow at it."""
+        """Every version of every object among the results, by key: one listing, since moto is slow at it."""
         pages = (
             self.client("s3").get_paginator("list_object_versions").paginate(Bucket=self.task.results_bucket)
         )

@@ -62,14 +62,16 @@ def examples(local: Local, home: Path) -> Path:
 
 
 def test_every_example_gets_a_result_and_a_record_with_the_servers_counts(examples: Path) -> None:
-    """The examples cover all seven types; each ends as plain files with tokens that the server counted."""
+    """The examples cover all types but pictures; each ends as plain files, with tokens that were counted."""
     records = _records(examples)
     assert records.keys() == {path.relative_to(run.DOCUMENTS).as_posix() for path in EXAMPLES}
-    assert {record["document"]["type"] for record in records.values()} == set(get_args(DocumentType))
+    seen = {record["document"]["type"] for record in records.values()}
+    assert seen == set(get_args(DocumentType)) - {"image/png", "image/jpeg"}
     for name, record in records.items():
-        path = run.DOCUMENTS / name
-        # One token a byte with this model, and the prompt and the template around the document.
-        assert path.stat().st_size < record["tokens"]["prompt"] < path.stat().st_size + 60, name
+        size = (run.DOCUMENTS / name).stat().st_size
+        if record["document"]["type"] not in {"text/html", "application/pdf"}:
+            # One token a byte with this model, and the prompt and the template around the document.
+            assert size < record["tokens"]["prompt"] < size + 60, name
         assert record["tokens"]["answer"] > 0
         assert (examples / "results" / "summarize" / f"{name}.txt").read_text().strip()
 
@@ -103,7 +105,7 @@ def test_awkward_documents_end_as_designed(local: Local, home: Path, tmp_path: P
         "my file+1.csv": None,
         "ünï/ünï.txt": None,
         "bom.txt": None,
-        "latin.txt": "undecodable",
+        "latin.txt": None,
         "empty.txt": "empty",
         "long.txt": "too_long",
     }
