@@ -6,11 +6,11 @@ import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
-
 from runtime.worker.journal import Entry, Journal
 from tests.unit.test_history import _record
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_what_is_in_hand_is_left_as_it_stood_last(tmp_path: Path) -> None:
