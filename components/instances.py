@@ -1,12 +1,24 @@
 """EC2 instance types that models can run on: what EC2's DescribeInstanceTypes says of each.
 
-The figures are those of the copy that moto 5.2.5 ships of that API's answers; a test holds every row against
-it. GPU memory is what the card offers to CUDA, not the number on its box.
+A test holds every row against the source. GPU memory is as that API gives it: for some cards what CUDA may
+use, for others, such as the T4, the number on the box, of which the driver keeps some.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+
+from components.source import Source
+
+SOURCE = Source("EC2 DescribeInstanceTypes, as moto 5.2.5 ships its answers", date(2026, 10, 27))
+
+UNUSABLE = {
+    "g5g": "has Arm processors, and the image is made for x86-64",
+    "g6f": "has a fraction of a GPU, which no pod can ask for",
+    "gr6f": "has a fraction of a GPU, which no pod can ask for",
+}
+"""GPU families that are left out, by their prefix, each with its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,9 @@ INSTANCES: dict[str, Instance] = {
         ("g6e.48xlarge", 192, 1_572_864, 8),
     ),
     **_gpu("A100", 40_960, ("p4d.24xlarge", 96, 1_179_648, 8)),
+    **_gpu("A100", 81_920, ("p4de.24xlarge", 96, 1_179_648, 8)),
     **_gpu("H100", 81_920, ("p5.4xlarge", 16, 262_144, 1), ("p5.48xlarge", 192, 2_097_152, 8)),
+    **_gpu("H200", 144_384, ("p5e.48xlarge", 192, 2_097_152, 8), ("p5en.48xlarge", 192, 2_097_152, 8)),
     "m7i.large": Instance(2, 8_192),
     "m7i.xlarge": Instance(4, 16_384),
     "m7i.2xlarge": Instance(8, 32_768),
@@ -93,3 +107,8 @@ INSTANCES: dict[str, Instance] = {
     "c7i.8xlarge": Instance(32, 65_536),
     "c7i.16xlarge": Instance(64, 131_072),
 }
+
+
+def unusable(name: str) -> str:
+    """Why a type's family is left out on purpose; nothing for any other name."""
+    return UNUSABLE.get(name.partition(".")[0], "")

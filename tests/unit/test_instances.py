@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
 import pytest
 
-from components.instances import INSTANCES, Instance
+from components.instances import INSTANCES, SOURCE, UNUSABLE, Instance, unusable
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +34,20 @@ def test_every_row_is_what_ec2_says(described: dict[str, Any], name: str) -> Non
         gpu=card["Name"],
         gpu_memory_mib=card["MemoryInfo"]["SizeInMiB"],
     )
+
+
+def test_the_source_is_the_package_that_is_installed() -> None:
+    """Its name and version stand in the source."""
+    assert f"moto {version('moto')}" in SOURCE.what
+
+
+def test_what_is_left_out_is_left_out_for_its_reason(described: dict[str, Any]) -> None:
+    """Every type of an unusable family has Arm processors alone, or no whole GPU; none is in the table."""
+    for name, row in described.items():
+        if unusable(name):
+            assert name not in INSTANCES
+            arm = row["ProcessorInfo"]["SupportedArchitectures"] == ["arm64"]
+            fraction = row["GpuInfo"]["Gpus"][0]["Count"] == 0
+            assert (arm, fraction) == (name.startswith("g5g."), "6f." in name)
+    assert {name.partition(".")[0] for name in described if unusable(name)} == set(UNUSABLE)
+    assert [name for name in INSTANCES if unusable(name)] == []
