@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LONGEST_PULL = "3h"
 """How long `pulumi up` waits for the Job; the provider's own 10 minutes are too short for a 40 GB model."""
 
+_LITERAL = {ord(character): f"${{{character}}}" for character in "*?$"}
+"""A star in a key is that character, and not a wildcard of the policy (IAM user guide, policy variables)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelArgs:
@@ -58,7 +61,7 @@ class Model(pulumi.ComponentResource):
                         cluster_name=args.platform.cluster.name,
                         namespace=namespace,
                         service_account=child_name,
-                        allow=(Allow(actions=("s3:GetObject",), resources=_arns(objects)),),
+                        allow=_reads(objects),
                     ),
                     child,
                 )
@@ -102,9 +105,23 @@ class Model(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _arns(objects: tuple[str, ...]) -> tuple[pulumi.Output[str], ...]:
-    """The ARN of each `s3://bucket/key`."""
+def _reads(objects: tuple[str, ...]) -> tuple[Allow, ...]:
+    """The rights to read each `s3://bucket/key`, and to list and read what is below a `s3://bucket/key/`."""
     partition = aws.get_partition_output().partition
-    return tuple(
-        pulumi.Output.format("arn:{0}:s3:::{1}", partition, url.removeprefix("s3://")) for url in objects
-    )
+    listed: list[Allow] = []
+    arns: list[pulumi.Output[str]] = []
+    for url in objects:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        resource = f"{bucket}/{key.translate(_LITERAL)}"
+        if key.endswith("/"):
+            resource += "*"
+            arn = pulumi.Output.format("arn:{0}:s3:::{1}", partition, bucket)
+            listed.append(
+                Allow(
+                    actions=("s3:ListBucket",),
+                    resources=(arn,),
+                    only_if={"s3:prefix": key.replace("$", "${$}")},
+                )
+            )
+        arns.append(pulumi.Output.format("arn:{0}:s3:::{1}", partition, resource))
+    return (Allow(actions=("s3:GetObject",), resources=tuple(arns)), *listed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pulumi_kubernetes.core import v1 as core
 
 from components.names import MODEL_POOL, POOL_LABEL, SYSTEM_POOL
-from runtime.spec import ModelSpec, server_environment
+from runtime.spec import ModelSpec, ServerSettings, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,9 @@ SCRATCH_SIZE = "16Gi"
 """Beyond it the kubelet evicts the pod: three documents for each of 64 slots at most, of 64 MiB each."""
 
 PROBE_SECONDS = 5
+START_PROBE_SECONDS = 1
+"""The least there is: the main container waits for the probe, and a document waits for that."""
+
 SLOWEST_START_SECONDS = 120
 """From the model directory being there to a server that answers, on a node that is slow in all it does."""
 
@@ -47,8 +50,11 @@ class Serving:
         claim: a claim on the model store that cannot write.
         config: the ConfigMap that holds `model.json`.
         parallel: requests that the server answers at once.
+        context_tokens: for requests that name no `num_ctx`.
+        settings: what this model's server has another way.
         gpus: GPUs of the server; 0 for none.
-        memory_mib: its memory, MiB: the model's pages count too.
+        memory_mib: its memory, MiB: the model's pages count too, and it reads them ahead only if they fit
+            under 0.7 of this.
         health_port: where the main container says, under /server, whether the server still answers; None
             for one that does not say.
     """
@@ -58,6 +64,8 @@ class Serving:
     claim: pulumi.Input[str]
     config: pulumi.Input[str]
     parallel: int
+    context_tokens: int
+    settings: ServerSettings
     gpus: int
     memory_mib: int
     health_port: int | None = None
@@ -88,7 +96,11 @@ def serving_pod(
         env=[
             *_environment(
                 server_environment(
-                    host=OLLAMA_HOST, models=str(serving.model.directory), parallel=serving.parallel
+                    host=OLLAMA_HOST,
+                    models=str(serving.model.directory),
+                    parallel=serving.parallel,
+                    settings=serving.settings,
+                    context_tokens=serving.context_tokens,
                 )
             ),
             *_environment({"HOME": HOME_DIR}),
@@ -98,10 +110,10 @@ def serving_pod(
         # By exec: the kubelet's own probes go to the pod's address, where this server does not listen.
         startup_probe=core.ProbeArgs(
             exec_=core.ExecActionArgs(command=["ollama", "ls"]),
-            period_seconds=PROBE_SECONDS,
+            period_seconds=START_PROBE_SECONDS,
             timeout_seconds=PROBE_SECONDS,
             # It covers the wait for the model directory too, so that the wait ends with its own message.
-            failure_threshold=(serving.model.wait_seconds + SLOWEST_START_SECONDS) // PROBE_SECONDS,
+            failure_threshold=(serving.model.wait_seconds + SLOWEST_START_SECONDS) // START_PROBE_SECONDS,
         ),
         liveness_probe=_asked_of_main(serving.health_port) if serving.health_port else None,
         resources=core.ResourceRequirementsArgs(requests=amounts, limits=amounts),

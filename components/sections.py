@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from components.modelfiles import MAX_BYTES, modelfile_text
 from components.subnets import MAX_ZONES, SMALLEST_PREFIX
 from runtime.spec import (
     MAX_VISIBILITY_SECONDS,
@@ -26,6 +27,8 @@ from runtime.spec import (
     ModelSource,
     ModelSpec,
     Options,
+    Quantization,
+    ServerSettings,
     TaskKind,
     Think,
     check_schema,
@@ -42,8 +45,15 @@ RESERVED_SUFFIX = "-dead-letter"
 """A queue of this name belongs to the model that is named before it."""
 
 
+SOURCE_FIELDS = ("from_", "modelfile", "inputs", "digest", "quantize")
+"""Of a model, what its weights and their settings are made of."""
+
 DRAIN_SECONDS = 60
 """What a pod gets beyond its time limit: to commit what it holds and to hand back what it cannot finish."""
+
+
+LEAST_MEMORY_MIB = 512
+"""Below it a server has no room for itself; more likely the unit is a slip."""
 
 
 class Setting(BaseModel):
@@ -59,6 +69,15 @@ def _seconds(value: object) -> object:
     if not 0 < seconds < MAX_VISIBILITY_SECONDS:
         raise ValueError("must be a time such as 90s, 10m or 2h, under the 12h that SQS hides a message")
     return seconds
+
+
+def _mebibytes(value: object) -> object:
+    """`512Mi` or `24Gi` as MiB."""
+    found = re.fullmatch(r"([0-9]{1,7})(Mi|Gi)", value) if isinstance(value, str) else None
+    amount = int(found[1]) * {"Mi": 1, "Gi": 1024}[found[2]] if found else 0
+    if value is not None and amount < LEAST_MEMORY_MIB:
+        raise ValueError(f"must be an amount such as 24Gi or 900Mi, and at least {LEAST_MEMORY_MIB}Mi")
+    return amount or None
 
 
 def _think(value: object) -> object:
@@ -146,6 +165,9 @@ class Model(Setting):
     name: str
     from_: str | None = Field(default=None, alias="from", min_length=1)
     modelfile: str | None = Field(default=None, min_length=1, validate_default=True)
+    inputs: dict[str, JsonValue] = Field(default={}, validate_default=True)
+    digest: str | None = None
+    quantize: Quantization | None = None
     prompt: str = ""
     system: str = ""
     options: Options = Options()
@@ -157,8 +179,10 @@ class Model(Setting):
     time_limit: Annotated[int, BeforeValidator(_seconds)] = 600
     attempts: int = Field(default=3, ge=1, le=20)
     parallel: int = Field(default=1, ge=1, le=64)
+    server: ServerSettings = ServerSettings()
     documents_per_instance: int | None = Field(default=None, ge=1)
     max_instances: int | None = Field(default=None, ge=0, le=1000)
+    memory: Annotated[int | None, BeforeValidator(_mebibytes)] = None
 
     @field_validator("name")
     @classmethod
@@ -193,9 +217,32 @@ class Model(Setting):
     def _one_source(cls, modelfile: str | None, info: ValidationInfo) -> str | None:
         if "from_" in info.data and (info.data["from_"] is None) == (modelfile is None):
             raise ValueError("a model needs exactly one of `from` and `modelfile`")
-        if modelfile is not None:
-            ModelSource.model_validate({"modelfile": modelfile}).check()
-        return modelfile
+        if modelfile is None:
+            return None
+        text = modelfile_text(modelfile)
+        source = ModelSource.model_validate({"modelfile": text})
+        # What a placeholder makes of it shows with the inputs.
+        source.check_syntax() if prompt_inputs(text) else source.check()
+        return text
+
+    @field_validator("inputs")
+    @classmethod
+    def _fill_the_modelfile(cls, inputs: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
+        size = len(json.dumps(inputs))
+        if size > MAX_BYTES:
+            raise ValueError(f"have {size} bytes as JSON, more than the {MAX_BYTES} that they may have here")
+        if {"from_", "modelfile"} <= info.data.keys():
+            cls._source(inputs=inputs, **info.data).check()
+        return inputs
+
+    @field_validator("digest")
+    @classmethod
+    def _pins_what_is_pulled(cls, digest: str | None, info: ValidationInfo) -> str | None:
+        if digest is not None and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+            raise ValueError("must be sha256: and 64 hex digits, as `ollama-eks pin` writes it")
+        if digest is not None and {"from_", "modelfile", "inputs"} <= info.data.keys():
+            cls._source(digest=digest, **info.data).check()
+        return digest
 
     @field_validator("from_")
     @classmethod
@@ -221,6 +268,14 @@ class Model(Setting):
             raise ValueError("vectors have no schema; leave `output` out, or use `task: generate`")
         return task
 
+    @field_validator("server")
+    @classmethod
+    def _takes_what_is_sent(cls, server: ServerSettings, info: ValidationInfo) -> ServerSettings:
+        parallel = info.data.get("parallel", 1)
+        if server.max_queue is not None and server.max_queue < parallel:
+            raise ValueError(f"maxQueue is under parallel ({parallel}): the server would refuse documents")
+        return server
+
     @field_validator("documents_per_instance")
     @classmethod
     def _keeps_slots_busy(cls, documents: int | None, info: ValidationInfo) -> int | None:
@@ -233,8 +288,12 @@ class Model(Setting):
     @property
     def spec(self) -> ModelSpec:
         """The model itself, whatever it is asked."""
-        source = ModelSource.model_validate({"from": self.from_, "modelfile": self.modelfile})
+        source = self._source(**{name: getattr(self, name) for name in SOURCE_FIELDS})
         return ModelSpec(source=source)
+
+    @staticmethod
+    def _source(**fields: object) -> ModelSource:
+        return ModelSource.model_validate({name: fields[name] for name in SOURCE_FIELDS if name in fields})
 
     @property
     def scaling_target(self) -> int:

@@ -10,18 +10,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from components.instances import INSTANCES, Instance
+from components import fit, suitability
+from components.instances import INSTANCES, Instance, unusable
 from components.problems import SettingsError, describe, did_you_mean
 from components.sections import Api, Model, Network, Scaling, Setting
 from components.versions import KUBERNETES, KUBERNETES_SUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-NODE_MEMORY_SHARE = 0.8
-"""Of a node's memory, what model servers may ask for; the rest is the system's and the workers'."""
-
 
 SPOT_NOTICE_SECONDS = 120
 """From a Spot notice to the end of the instance (EC2 user guide, "Spot Instance interruption notices")."""
@@ -65,6 +63,8 @@ class Settings(Setting):
     @classmethod
     def _known_instance(cls, name: str) -> str:
         if name not in INSTANCES:
+            if unusable(name):
+                raise ValueError(unusable(name))
             raise ValueError(f"is not a type that this program knows{did_you_mean(name, list(INSTANCES))}")
         return name
 
@@ -81,6 +81,25 @@ class Settings(Setting):
             raise ValueError(f"would leave the GPU of {name} unused; choose a CPU type such as m7i.2xlarge")
         return count
 
+    @field_validator("models")
+    @classmethod
+    def _suit(cls, models: tuple[Model, ...], info: ValidationInfo) -> tuple[Model, ...]:
+        name, gpus = info.data.get("instance_type"), info.data.get("gpu_count")
+        place = None if name is None or gpus is None else fit.Place(instance_type=name, gpus=gpus)
+        completed = tuple(suitability.completed(model) for model in models)
+        errors = [
+            InitErrorDetails(
+                type=PydanticCustomError("value_error", "{reason}", {"reason": problem.reason}),
+                loc=(number, *problem.key),
+                input=problem.given,
+            )
+            for number, model in enumerate(completed)
+            for problem in suitability.problems(model, place)
+        ]
+        if errors:
+            raise ValidationError.from_exception_data("models", errors)
+        return completed
+
     @field_validator("kubernetes_version")
     @classmethod
     def _supported(cls, version: str) -> str:
@@ -96,12 +115,12 @@ class Settings(Setting):
     @property
     def pods_per_node(self) -> int:
         """Model pods that one node holds: its GPUs decide, or its memory alone where there are none."""
-        return self.instance.gpus // self.gpu_count if self.gpu_count else 1
+        return fit.pods_per_node(self.instance, self.gpu_count)
 
     @property
     def pod_memory_mib(self) -> int:
         """A model server's share of its node's memory, MiB."""
-        return int(self.instance.memory_mib * NODE_MEMORY_SHARE / self.pods_per_node)
+        return fit.pod_memory_mib(self.instance, self.gpu_count)
 
     @property
     def max_nodes(self) -> int:
@@ -112,6 +131,10 @@ class Settings(Setting):
     def instances_of(self, model: Model) -> int:
         """Pods that a model may have at once; 0 pauses it."""
         return self.max_instances if model.max_instances is None else model.max_instances
+
+    def memory_mib_of(self, model: Model) -> int:
+        """Main memory of a model's server, MiB: what it asks for, or its share of the node."""
+        return model.memory or self.pod_memory_mib
 
     def grace_seconds_of(self, model: Model) -> int:
         """What a model's pods get between SIGTERM and SIGKILL.

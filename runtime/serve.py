@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-import structlog
-
-from runtime import command, logs
+from runtime import preread
 
 POLL_SECONDS = 1
+
+MARKER = "model.json"
+"""`runtime.command.MARKER`, whose module takes longer to import than a server takes to start."""
 
 
 class Clock(Protocol):
@@ -27,14 +28,33 @@ class Clock(Protocol):
 
 
 def main() -> None:
-    """Waits for the model directory, then replaces this process by `ollama serve`, environment unchanged."""
+    """Waits for the model directory, then replaces this process by `ollama serve`, environment unchanged.
+
+    A child reads the model's files meanwhile. Where the directory is there already, in `OLLAMA_MODELS`,
+    nothing else is looked at.
+    """
+    directory = Path(os.environ.get("OLLAMA_MODELS") or "/nowhere")
+    preread.start(directory if (directory / MARKER).exists() else _awaited())
+    try:
+        os.execvp("ollama", ["ollama", "serve"])  # noqa: S606  no shell, and nothing from outside in the list
+    except OSError:
+        from runtime import command  # noqa: PLC0415  slow to import
+
+        with command.errors_as_sentences():
+            command.require_ollama()
+            raise
+
+
+def _awaited() -> Path:
+    """The directory of the model that the command line names, once it is published."""
+    from runtime import command  # noqa: PLC0415  slow to import
+
     command.end_on_sigterm()
-    logs.configure()
     with command.errors_as_sentences():
         spec = command.model_spec("ollama-eks-serve", __doc__)
-        wait(Path(spec.directory), spec.wait_seconds)
-        command.require_ollama()
-        os.execvp("ollama", ["ollama", "serve"])  # noqa: S606  no shell, and nothing from outside in the list
+        directory = Path(spec.directory)
+        wait(directory, spec.wait_seconds)
+        return directory
 
 
 def wait(directory: Path, wait_seconds: float, clock: Clock = time) -> None:
@@ -44,11 +64,18 @@ def wait(directory: Path, wait_seconds: float, clock: Clock = time) -> None:
         CommandError: it did not appear within `wait_seconds` (`os.EX_TEMPFAIL`).
     """
     deadline = clock.monotonic() + wait_seconds
-    published = directory / command.MARKER
+    published = directory / MARKER
     if not published.exists():
+        import structlog  # noqa: PLC0415  slow to import
+
+        from runtime import logs  # noqa: PLC0415
+
+        logs.configure()
         structlog.get_logger().info("waiting for the model", directory=str(directory), seconds=wait_seconds)
     while not published.exists():
         if clock.monotonic() >= deadline:
+            from runtime import command  # noqa: PLC0415  likewise
+
             job = directory.name[:12]
             sentence = (
                 f"the model's Job has not published {directory.name} within {wait_seconds:g} s: find it with "

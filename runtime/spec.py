@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping  # noqa: TC003  pydantic reads it
-from pathlib import PurePosixPath
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, JsonValue, StrictBool, model_validator
+from pydantic import Field, JsonValue, StrictBool
 
 from runtime.metric_names import METRICS_NAMESPACE
-from runtime.ollama import modelfile
-from runtime.ollama.model_name import ModelName
+from runtime.model import ModelSource, ModelSpec, Quantization
 from runtime.options import Frozen, Options, Sampling
 from runtime.schemas import check_schema
+from runtime.server_settings import ServerSettings, server_environment
 from runtime.template import names as prompt_inputs
-from runtime.version import OLLAMA_VERSION
 
 __all__ = [
     "MAX_VISIBILITY_SECONDS",
@@ -31,7 +29,9 @@ __all__ = [
     "ModelSource",
     "ModelSpec",
     "Options",
+    "Quantization",
     "Sampling",
+    "ServerSettings",
     "TaskKind",
     "TaskSpec",
     "Think",
@@ -61,74 +61,6 @@ Think = StrictBool | Literal["low", "medium", "high", "max"]
 
 MAX_VISIBILITY_SECONDS = 43_200
 """SQS hides a message for 12 hours at most, counted from its first receive (SQS developer guide, quotas)."""
-
-
-class ModelSource(Frozen):
-    """Where a model comes from: a name that Ollama pulls, a GGUF object, or a Modelfile."""
-
-    from_: str | None = Field(default=None, alias="from", min_length=1)
-    modelfile: str | None = Field(default=None, min_length=1)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.from_ is None) == (self.modelfile is None):
-            raise ValueError("give exactly one of `from` and `modelfile`")
-        return self
-
-    def check(self) -> None:
-        """Raises ValueError, in its parser's words, for what no Job could make a model of."""
-        if self.pull_name is not None:
-            ModelName.parse(self.pull_name)
-        else:
-            modelfile.parse(self.modelfile_text)
-
-    @property
-    def pull_name(self) -> str | None:
-        """The name to pull, `[host[:port]/][namespace/]model[:tag]`, or None where the model is built."""
-        if self.from_ is None or self.from_.startswith("s3://"):
-            return None
-        return self.from_.removeprefix("http://")
-
-    @property
-    def plain_http(self) -> bool:
-        """Whether the registry is to be asked without TLS, which has to be said: `from: http://host:port/...`."""
-        return self.from_ is not None and self.from_.startswith("http://")
-
-    @property
-    def modelfile_text(self) -> str:
-        """The Modelfile that builds the model; only for sources without a `pull_name`."""
-        return self.modelfile if self.modelfile is not None else f"FROM {self.from_}\n"
-
-    @property
-    def s3_objects(self) -> tuple[str, ...]:
-        """The `s3://bucket/key` URLs that the model is built from: all that its Job may read."""
-        base = "" if self.pull_name else modelfile.parse(self.modelfile_text).base
-        return (base,) if base.startswith("s3://") else ()
-
-
-class ModelSpec(Frozen):
-    """One model directory: what goes into it and where it lies. All that the Job and the server need."""
-
-    source: ModelSource
-    server_version: str = OLLAMA_VERSION
-    store: str = "/models"
-    wait_seconds: int = Field(default=900, gt=0, description="how long a server waits for the directory")
-
-    @property
-    def hash(self) -> str:
-        """The identity of the directory's content: 64 hex digits over source and server version."""
-        content = {"source": json.loads(self.source.to_json()), "server": self.server_version}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def directory(self) -> PurePosixPath:
-        """Where the published model lies; `OLLAMA_MODELS` of the server."""
-        return PurePosixPath(self.store, self.hash)
-
-    @property
-    def reference(self) -> str:
-        """The name under which the server knows the model."""
-        return self.source.pull_name or "built:latest"
 
 
 class TaskSpec(Frozen):
@@ -189,27 +121,3 @@ class TaskSpec(Frozen):
         if self.output_schema is not None or self.task == "embed":
             return ".json", "application/json"
         return ".txt", "text/plain; charset=utf-8"
-
-
-def server_environment(*, host: str, models: str, parallel: int) -> Mapping[str, str]:
-    """The environment of every Ollama server of this system, each entry with its reason.
-
-    Args:
-        host: `address:port` to bind; Ollama knows no authentication, so never but loopback.
-        models: the directory that the server reads, or writes while a model is built.
-        parallel: requests that it answers at once.
-    """
-    return {
-        "OLLAMA_HOST": host,
-        "OLLAMA_MODELS": models,
-        "OLLAMA_NUM_PARALLEL": str(parallel),
-        # Loaded once, for the pod's life: its scaling, not a timer, decides when the GPU is given back.
-        "OLLAMA_KEEP_ALIVE": "-1",
-        "OLLAMA_MAX_LOADED_MODELS": "1",
-        # The store is shared and its directories are immutable: no server may tidy them up at its start.
-        "OLLAMA_NOPRUNE": "1",
-        # Without it the server calls its vendor at start; nothing leaves the VPC.
-        "OLLAMA_NO_CLOUD": "1",
-        # A stall limit of the load; the default of 5 minutes was seen to be too short over NFS.
-        "OLLAMA_LOAD_TIMEOUT": "15m",
-    }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-_PLACEHOLDER = re.compile(r"\{\{\s*inputs((?:\.[\w-]+)+)\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{\s*inputs((?:\.[\w-]+)+)\s*\}\}")
 # What nobody writes but to get a value: a slip in it is an error, not text that a model is asked about.
 _SLIP = re.compile(r"\{\{-?\s*inputs(?![\w-])")
 _Path = tuple[str, ...]
@@ -65,7 +65,7 @@ def fill(*texts: str, inputs: Mapping[str, JsonValue]) -> tuple[str, ...]:
     problems += [f"the input {name!r:.60} is given and not used" for name in inputs if name not in used]
     if problems:
         raise TemplateError(problems)
-    return tuple(_PLACEHOLDER.sub(lambda found: values[_path(found)], text) for text in texts)
+    return tuple(PLACEHOLDER.sub(lambda found: values[_path(found)], text) for text in texts)
 
 
 def _path(found: re.Match[str]) -> _Path:
@@ -73,13 +73,13 @@ def _path(found: re.Match[str]) -> _Path:
 
 
 def _paths(text: str) -> list[_Path]:
-    return [_path(found) for found in _PLACEHOLDER.finditer(text)]
+    return [_path(found) for found in PLACEHOLDER.finditer(text)]
 
 
 def _slips(text: str) -> list[str]:
     """The places where a placeholder begins and does not go on as one."""
     starts = [found.start() for found in _SLIP.finditer(text)]
-    lines = [text.count("\n", 0, at) + 1 for at in starts if not _PLACEHOLDER.match(text, at)]
+    lines = [text.count("\n", 0, at) + 1 for at in starts if not PLACEHOLDER.match(text, at)]
     return [
         f"line {line}: a placeholder is `{{{{ inputs.name }}}}`, without filters or code" for line in lines
     ]

@@ -6,25 +6,39 @@ import hashlib
 import os
 import shutil
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.command import CommandError
+from runtime.ollama import free_space
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from threading import Event
 
     from runtime.ollama.progress import Progress
+
+PIECE_BYTES = 1024 * 1024
+"""As much as NFS asks for at once (the EFS mount helper's `rsize`)."""
 
 
 def path_of(digest: str, models: Path) -> Path:
     """Where the model directory keeps the bytes of `sha256:<64 hex digits>`."""
-    return models / "blobs" / digest.replace(":", "-")
+    return models / "blobs" / name_of(digest)
 
 
-def digest_of(path: Path) -> str:
-    """The digest of the file's bytes, `sha256:<64 hex digits>`."""
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+def name_of(digest: str) -> str:
+    """The name of the file that holds the bytes of `sha256:<64 hex digits>`."""
+    return digest.replace(":", "-")
+
+
+def digest_of(path: Path, stop: Event | None = None) -> str:
+    """The digest of the file's bytes, `sha256:<64 hex digits>`; of some of them once `stop` is set."""
+    found = hashlib.sha256()
+    piece = memoryview(bytearray(PIECE_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while (stop is None or not stop.is_set()) and (length := file.readinto(piece)):
+            found.update(piece[:length])
+    return f"sha256:{found.hexdigest()}"
 
 
 def adopt(source: str, models: Path, progress: Progress) -> str:
@@ -49,6 +63,7 @@ def adopt(source: str, models: Path, progress: Progress) -> str:
     else:
         progress(f"copying {source}")
         try:
+            free_space.require(models, Path(source).stat().st_size, f"FROM {source}")
             shutil.copyfile(source, incoming)
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
             sentence = f"FROM {source}: {error.strerror}: give the absolute path of a GGUF file that is there"
@@ -81,6 +96,7 @@ def _download(url: str, target: Path, progress: Progress) -> None:
     try:
         s3 = boto3.client("s3", config=limits)  # pyright: ignore[reportUnknownMemberType]  other services' types
         total = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        free_space.require(target.parent, total, url)
         s3.download_file(bucket, key, str(target), Callback=count)
     except ClientError as error:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:

@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from runtime.command import CommandError
-from runtime.ollama import blobs, modelfile
+from runtime.ollama import blobs, manifests, objects
 from runtime.ollama.model_name import ModelName
 from runtime.ollama.progress import Progress
-from runtime.spec import ModelSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import httpx
 
-    from runtime.spec import ModelSpec
+    from runtime.spec import ModelSource, ModelSpec
 
 # The registry has answered and would answer the same again, but for 408 and 429, which ask for patience.
 _REFUSED = re.compile(r"pull model manifest: (unauthorized|4(?!08|29)\d\d:)")
 _NOT_FOUND = "pull model manifest: file does not exist"
 _NO_SPACE = "no space left on device"
+_NOT_QUANTISED = "quantization is only supported for F16, BF16 and F32 models"
+# `KV.FileType` of the pinned server reads 0, which says F32, as no type.
+_QUANTISABLE = (
+    "; name weights of 16 bits: a GGUF of 32 bits counts as none of these where its general.file_type is 0"
+)
 
 
 class ServerError(Exception):
@@ -67,32 +71,48 @@ class Builder:
             CommandError: `os.EX_DATAERR` if the source is wrong, `os.EX_UNAVAILABLE` if a later try may do.
             httpx.TransportError: the server has gone.
         """
-        if spec.source.pull_name is not None:
-            await self._pull(spec.source.pull_name, plain_http=spec.source.plain_http)
-            return
         try:
-            recipe = modelfile.parse(spec.source.modelfile_text)
-        except modelfile.ModelfileError as error:
+            spec.source.check()
+        except ValueError as error:
             raise CommandError(str(error), os.EX_DATAERR) from error
-        if recipe.from_file:
-            origin = {"files": {"model.gguf": blobs.adopt(recipe.base, self.models, self.progress)}}
+        if spec.source.pulled is not None:
+            await self._pull(spec.source.pulled)
+        if spec.source.pull_name is None:
+            await self.create(spec)
+
+    async def create(self, spec: ModelSpec) -> None:
+        """Builds what is not just pulled; a base that has a name has to be there. Raises as `make` does."""
+        recipe = spec.source.recipe
+        origin: dict[str, object] = {}
+        if spec.source.pulled is not None:
+            origin["from"] = spec.source.pulled.pull_name
         else:
-            base = ModelSource.model_validate({"from": recipe.base})
-            await self._pull(str(base.pull_name), plain_http=base.plain_http)
-            origin = {"from": base.pull_name}
+            origin["files"] = self._adopted(recipe.bases, "model")
+        if recipe.adapter is not None:
+            origin["adapters"] = self._adopted([recipe.adapter], "adapter")
+        if spec.source.quantize is not None:
+            origin["quantize"] = spec.source.quantize
         try:
             await self._follow("/api/create", recipe.create_request(spec.reference, origin))
         except ServerError as error:
             code = os.EX_UNAVAILABLE if _NO_SPACE in str(error) else os.EX_DATAERR
-            sentence = f"Ollama cannot build the model: {error}"
+            remedy = _QUANTISABLE if str(error) == _NOT_QUANTISED else ""
+            sentence = f"Ollama cannot build the model: {error}{remedy}"
             raise CommandError(sentence, code) from error
 
-    async def _pull(self, name: str, *, plain_http: bool) -> None:
-        try:
-            registry = ModelName.parse(name).host
-        except ValueError as error:
-            raise CommandError(str(error), os.EX_DATAERR) from error
-        body = {"model": name, "insecure": plain_http}
+    def _adopted(self, sources: Iterable[str], kind: str) -> Mapping[str, str]:
+        """Digests of the files by names of their own; a converter knows files of a directory by name."""
+        return {
+            name: blobs.adopt(url, self.models, self.progress)
+            for number, source in enumerate(sources)
+            for name, url in objects.named(source, f"{kind}-{number}.gguf").items()
+        }
+
+    async def _pull(self, source: ModelSource) -> None:
+        name = str(source.pull_name)
+        parsed = ModelName.parse(name)
+        registry = parsed.host
+        body = {"model": name, "insecure": source.plain_http}
         try:
             await self._follow("/api/pull", body, stall_seconds=self.stall_seconds)
         except TimeoutError as error:
@@ -111,6 +131,15 @@ class Builder:
                 code = os.EX_UNAVAILABLE
                 sentence = f"model {name} cannot be had from registry {registry} now: {text}"
             raise CommandError(sentence, code) from error
+        if source.digest is not None:
+            # Of what came, whatever was offered before.
+            came = manifests.digest_of((self.models / parsed.manifest).read_bytes())
+            if came != source.digest:
+                sentence = (
+                    f"model {name} of registry {registry} is pinned to {source.digest}, and {came} came: "
+                    "its tag has moved; name the tag that is meant, or pin it anew"
+                )
+                raise CommandError(sentence, os.EX_DATAERR)
 
     async def _follow(
         self, path: str, body: Mapping[str, object], *, stall_seconds: float | None = None

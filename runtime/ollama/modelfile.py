@@ -1,38 +1,33 @@
 """Modelfiles: the text that says how a model is built, as a value and as the body of `/api/create`.
 
-The server takes JSON only, so the text is parsed here, by the rules of `parser/parser.go` and of
-`api.FormatParams` of the pinned version. It differs where that one loses what the author wrote: a retired
-parameter is an error instead of a warning, and characters that Go calls unprintable, such as the ideographic
-space, stay. It is laxer in one point: several blanks may stand before a parameter's name or a role.
+The server takes JSON only, so the text is parsed here, as `CreateRequest` of `parser/parser.go` of the pinned
+version does it. That one loses in silence what stands before a second FROM or ADAPTER, and retired
+parameters: here these are errors.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.ollama.model_name import ModelName
+from runtime.ollama import commands, rendering, weights
+from runtime.ollama.commands import ModelfileError
 from runtime.ollama.parameters import LIST, Parameter, parse_scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-COMMANDS = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "LICENSE", "MESSAGE")
-ROLES = ("system", "user", "assistant")
+    from pydantic import JsonValue
 
-_COMMAND = re.compile(r"[ \t]*([A-Za-z]+)[ \t](.*)", re.DOTALL)
-_WORD_AND_VALUE = re.compile(r"[ \t]*(\w+)[ \t](.*)", re.DOTALL | re.ASCII)
-_FILE = re.compile(r"s3://[^/]+/.+|/.+")
+__all__ = ["Message", "Modelfile", "ModelfileError", "check_syntax", "parse"]
 
-
-class ModelfileError(ValueError):
-    """A Modelfile that cannot be built: the line, what is written there, and what would be right."""
-
-    def __init__(self, line: int, problem: str) -> None:
-        super().__init__(f"Modelfile, line {line}: {problem}")
-        self.line = line
+# `golang.org/x/mod/semver`, which takes `1` and `1.2` too.
+_NUMBER = r"(?:0|[1-9][0-9]*)"
+_PRERELEASE = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_VERSION = re.compile(
+    rf"{_NUMBER}(\.{_NUMBER}(\.{_NUMBER}(-{_PRERELEASE}(\.{_PRERELEASE})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?)?)?"
+)
 
 
 class Message(NamedTuple):
@@ -47,36 +42,48 @@ class Modelfile:
     """A parsed Modelfile.
 
     Attributes:
-        base: what it is built from: a model's name, `s3://bucket/key` or the absolute path of a GGUF file.
-        template: the prompt template; the last one counts, as of every command but the repeatable ones.
-        system: the system prompt.
+        bases: what it is built from: a model's name, an `s3://` object or directory or the absolute path of
+            a GGUF file; several are GGUF files, such as a model and its projector.
+        adapter: where its one adapter lies.
+        texts: its other single values under the names of `/api/create`; the last of each counts.
         licenses: every license, in order.
         parameters: the model's defaults by Ollama's names; `stop` is a tuple.
         messages: every message, in order.
     """
 
-    base: str
-    template: str | None
-    system: str | None
+    bases: tuple[str, ...]
+    adapter: str | None
+    texts: Mapping[str, str]
     licenses: tuple[str, ...]
     parameters: Mapping[str, Parameter]
     messages: tuple[Message, ...]
 
     @property
+    def base(self) -> str:
+        """What FROM names, the first one."""
+        return self.bases[0]
+
+    @property
     def from_file(self) -> bool:
-        """Whether `base` is a GGUF file, here or in S3, rather than a model's name."""
-        return _FILE.fullmatch(self.base) is not None
+        """Whether it is built from files, here or in S3, rather than from a model by name."""
+        return weights.is_file(self.base)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Everything that FROM and ADAPTER name, but for models."""
+        named = (*self.bases, *(() if self.adapter is None else (self.adapter,)))
+        return tuple(name for name in named if weights.is_file(name))
 
     def create_request(self, model: str, origin: Mapping[str, object]) -> dict[str, object]:
         """The body of `/api/create`.
 
         Args:
             model: the name that the built model gets.
-            origin: what `base` has become on the server: `{"from": name}` or `{"files": {name: digest}}`.
+            origin: what the files have become on the server: `{"from": name}` or `{"files": {name: digest}}`,
+                `{"adapters": {name: digest}}`.
         """
         settings = {
-            "template": self.template,
-            "system": self.system,
+            **self.texts,
             "license": self.licenses,
             "parameters": self.parameters,
             "messages": [message._asdict() for message in self.messages],
@@ -84,106 +91,86 @@ class Modelfile:
         return {"model": model, **origin, **{name: value for name, value in settings.items() if value}}
 
 
-class _Command(NamedTuple):
-    """One command: the line it starts on, its name, its first word if it is of two parts, its value."""
-
-    line: int
-    name: str
-    word: str
-    value: str
+def check_syntax(text: str) -> None:
+    """Raises ModelfileError where the text is not made of commands, whatever its inputs will be."""
+    for _ in commands.read(text):
+        pass
 
 
-def parse(text: str) -> Modelfile:
-    """The value of a Modelfile's text.
+def parse(text: str, inputs: Mapping[str, JsonValue] | None = None) -> Modelfile:
+    """The value of a Modelfile's text, its placeholders filled.
 
     Raises:
         ModelfileError: at the first command that cannot be taken, or if there is no FROM.
+        runtime.template.TemplateError: inputs are missing or unused.
     """
-    bases: list[str] = []
-    last: dict[str, str] = {}
-    licenses: list[str] = []
-    scalars: dict[str, Parameter] = {}
-    stops: list[str] = []
-    messages: list[Message] = []
-    for command in _commands(text):
-        try:
-            match command.name:
-                case "FROM":
-                    bases.append(_base(command.value, bases))
-                case "PARAMETER" if command.word == LIST:
-                    stops.append(command.value)
-                case "PARAMETER":
-                    scalars[command.word] = parse_scalar(command.word, command.value)
-                case "MESSAGE":
-                    messages.append(Message(_role(command.word), command.value))
-                case "LICENSE":
-                    licenses.append(command.value)
-                case name:
-                    last[name] = command.value
-        except ValueError as error:
-            raise ModelfileError(command.line, str(error)) from error
-    if not bases:
-        raise ModelfileError(1, "there is no FROM in it: say what the model is built from")
-    return Modelfile(
-        base=bases[0],
-        template=last.get("TEMPLATE"),
-        system=last.get("SYSTEM"),
-        licenses=tuple(licenses),
-        parameters={**scalars, LIST: tuple(stops)} if stops else scalars,
-        messages=tuple(messages),
-    )
+    return _Draft().value(rendering.fill(commands.read(text), inputs or {}))
 
 
-def _commands(text: str) -> Iterator[_Command]:
-    """The commands in order. A value ends with its line, or with the line that closes its opening quote."""
-    lines = enumerate(io.StringIO(text.removeprefix("\ufeff"), newline=""), start=1)
-    for number, line in lines:
-        if not line.strip() or line.lstrip(" \t").startswith("#"):
-            continue
-        command = _COMMAND.fullmatch(line)
-        name = command[1].upper() if command else line.strip()
-        if command is None or name not in COMMANDS:
-            problem = f"{name!r} is not supported here or lacks a value: take {', '.join(COMMANDS)}"
-            raise ModelfileError(number, problem)
-        word, value = "", command[2]
-        if name in {"PARAMETER", "MESSAGE"}:
-            pair = _WORD_AND_VALUE.fullmatch(value)
-            if pair is None:
-                example = "PARAMETER stop </s>" if name == "PARAMETER" else "MESSAGE user Hello"
-                raise ModelfileError(number, f"{line.strip()!r} is not complete: write it like `{example}`")
-            word, value = pair[1], pair[2]
-        while (unquoted := _unquote(value.strip())) is None:
-            following = next(lines, None)
-            if following is None:
-                raise ModelfileError(number, f"the quote that opens after {name} is closed at no line's end")
-            value += following[1]
-        yield _Command(number, name, word, unquoted)
+class _Draft:
+    """A Modelfile while its commands are read."""
+
+    def __init__(self) -> None:
+        self.bases: list[str] = []
+        self.adapter: str | None = None
+        self.texts: dict[str, str] = {}
+        self.licenses: list[str] = []
+        self.scalars: dict[str, Parameter] = {}
+        self.stops: list[str] = []
+        self.messages: list[Message] = []
+
+    def value(self, filled: Iterable[commands.Command]) -> Modelfile:
+        for command in filled:
+            try:
+                self._take(command)
+            except ValueError as error:
+                raise ModelfileError(command.line, str(error)) from error
+        if not self.bases:
+            raise ModelfileError(1, "there is no FROM in it: say what the model is built from")
+        return Modelfile(
+            bases=tuple(self.bases),
+            adapter=self.adapter,
+            texts=self.texts,
+            licenses=tuple(self.licenses),
+            parameters={**self.scalars, LIST: tuple(self.stops)} if self.stops else self.scalars,
+            messages=tuple(self.messages),
+        )
+
+    def _take(self, command: commands.Command) -> None:
+        value = command.value
+        match command.name:
+            case "FROM":
+                weights.check(value, model=True)
+                self.bases.append(value)
+                if len(self.bases) > 1 and not all(map(_one_file, self.bases)):
+                    raise ValueError(
+                        f"a second FROM, after `FROM {self.bases[0]}`: only GGUF files can be several"
+                    )
+            case "ADAPTER":
+                weights.check(value, model=False)
+                if self.adapter is not None:
+                    raise ValueError(f"a second ADAPTER, after `ADAPTER {self.adapter}`: Ollama takes one")
+                self.adapter = value
+            case "PARAMETER" if command.word == LIST:
+                self.stops.append(value)
+            case "PARAMETER":
+                self.scalars[command.word] = parse_scalar(command.word, value)
+            case "MESSAGE":
+                self.messages.append(Message(command.word, value))
+            case "LICENSE":
+                self.licenses.append(value)
+            case "REQUIRES":
+                self.texts["requires"] = _version(value)
+            case name:
+                self.texts[name.lower()] = value
 
 
-def _unquote(text: str) -> str | None:
-    """What stands between the quotes, or None while they are open. Nothing is escaped inside."""
-    for quote in ('"""', '"'):
-        if text.startswith(quote):
-            closed = len(text) >= 2 * len(quote) and text.endswith(quote)
-            return text[len(quote) : -len(quote)] if closed else None
-    return text
+def _one_file(base: str) -> bool:
+    return weights.is_file(base) and not base.endswith(weights.DIRECTORY)
 
 
-def _base(text: str, before: Sequence[str]) -> str:
-    if before:
-        msg = f"a second FROM, after `FROM {before[0]}`: keep one"
-        raise ValueError(msg)
-    if not _FILE.fullmatch(text):
-        try:
-            ModelName.parse(text)
-        except ValueError as error:
-            msg = f"{error}, or s3://bucket/key.gguf, or the absolute path of a GGUF file"
-            raise ValueError(msg) from error
-    return text
-
-
-def _role(text: str) -> str:
-    if text not in ROLES:
-        msg = f"{text!r} is no role: take {', '.join(ROLES)}"
-        raise ValueError(msg)
-    return text
+def _version(text: str) -> str:
+    version = text.removeprefix("v")
+    if not _VERSION.fullmatch(version):
+        raise ValueError(f"{text!r:.60} is no version of Ollama: write it like 0.14.0")
+    return version

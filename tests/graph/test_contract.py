@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cli.graph import ROOT, evaluate
+from components.problems import SettingsError
+from components.settings import parse
 from runtime.spec import METRICS_NAMESPACE, ModelSpec, Options, TaskSpec, server_environment
 from runtime.worker.consumer import HANDS_PER_SLOT
 
@@ -148,7 +150,10 @@ def test_ollama_is_reached_on_loopback_only(dev: Graph, name: str) -> None:
     """It knows no authentication: it binds to loopback, the worker asks it there, and no port is declared."""
     task, server = _task(dev, name), _server(dev, name)
     expected = server_environment(
-        host="127.0.0.1:11434", models=str(task.model.directory), parallel=task.parallel
+        host="127.0.0.1:11434",
+        models=str(task.model.directory),
+        parallel=task.parallel,
+        context_tokens=task.options.num_ctx,
     )
     environment = _environment(server)
     assert {key: environment[key] for key in environment if key.startswith("OLLAMA_")} == expected
@@ -165,6 +170,67 @@ def test_the_server_is_a_sidecar_whose_start_is_probed_from_within(dev: Graph, n
     probe = server["startupProbe"]
     assert probe["exec"] == {"command": ["ollama", "ls"]}
     assert probe["periodSeconds"] * probe["failureThreshold"] > _task(dev, name).model.wait_seconds
+    # The worker is not started before, and a document waits for it.
+    assert probe["periodSeconds"] == 1
+
+
+def test_a_server_has_its_models_settings() -> None:
+    """What a model's `server` says is in its own server's environment, in no other's, nor in the Job's."""
+    server = {
+        "flashAttention": True,
+        "kvCacheType": "q8_0",
+        "loadTimeout": "1h",
+        "gpuOverhead": 1000,
+        "maxQueue": 9,
+    }
+    own = {"name": "own", "from": "tiny", "server": server, "parallel": 9, "options": {"num_ctx": 2048}}
+    graph = evaluate(ROOT / "Pulumi.dev.yaml", {"models": [own, {"name": "other", "from": "tiny"}]})
+    variables = {
+        name: {
+            key.removeprefix("OLLAMA_"): value
+            for key, value in _environment(_server(graph, name)).items()
+            if key.startswith("OLLAMA_") and key not in {"OLLAMA_HOST", "OLLAMA_MODELS"}
+        }
+        for name in ("own", "other")
+    }
+    fixed = {"KEEP_ALIVE": "-1", "MAX_LOADED_MODELS": "1", "NOPRUNE": "1", "NO_CLOUD": "1"}
+    assert variables == {
+        "own": {
+            **fixed,
+            "NUM_PARALLEL": "9",
+            "LOAD_TIMEOUT": "3600s",
+            "CONTEXT_LENGTH": "2048",
+            "FLASH_ATTENTION": "1",
+            "KV_CACHE_TYPE": "q8_0",
+            "GPU_OVERHEAD": "1000",
+            "MAX_QUEUE": "9",
+        },
+        "other": {**fixed, "NUM_PARALLEL": "1", "LOAD_TIMEOUT": "900s", "CONTEXT_LENGTH": "8192"},
+    }
+    # The model in the store is the same one, however it is served.
+    jobs = [graph.one("kubernetes:batch/v1:Job", f"{name}-model").inputs for name in ("own", "other")]
+    hashes = {job["metadata"]["name"].split("-")[-2] for job in jobs}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "problem"),
+    [
+        ({"kvCacheType": "q8_0"}, "server.kvCacheType: given"),
+        ({"kvCachType": "q8_0"}, "server.kvCachType: is not a key; did you mean kvCacheType?"),
+        ({"loadTimeout": 5}, "server.loadTimeout: given 5: must be a time such as 90s"),
+        ({"maxQueue": 1}, "maxQueue is under parallel (2): the server would refuse documents"),
+        ({"keepAlive": "5m"}, "server.keepAlive: is not a key"),
+    ],
+)
+def test_wrong_server_settings_are_problems_of_the_config(server: dict[str, object], problem: str) -> None:
+    """They are named as the stack file writes them, before any resource."""
+    config = {"image": "i", "models": [{"name": "a", "from": "tiny", "parallel": 2, "server": server}]}
+    with pytest.raises(SettingsError) as caught:
+        parse(config)
+    (said,) = caught.value.problems
+    assert said.startswith("models[0].server")
+    assert problem in said
 
 
 @pytest.mark.parametrize("name", MODELS)

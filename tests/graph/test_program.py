@@ -230,7 +230,8 @@ def test_a_job_is_new_for_another_source_image_or_file_system(
     dev: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And for nothing else: a prompt, an option or a limit pulls no model again."""
-    same = evaluate(DEV, _model(0, prompt="Why?", options={"num_ctx": 512}, timeLimit="1m", maxInstances=1))
+    served = {"prompt": "Why?", "options": {"num_ctx": 512}, "server": {"flashAttention": True}}
+    same = evaluate(DEV, _model(0, **served, timeLimit="1m", maxInstances=1))
     assert _job(same) == _job(dev)
     names = [
         _job(dev),

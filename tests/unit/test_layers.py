@@ -68,16 +68,18 @@ def test_dependencies_point_one_way(
 
 
 def test_the_seam_imports_only_the_parsers_of_a_source() -> None:
-    """`runtime.spec` is on both sides, and so is what it imports: pure parsers, bounds and names."""
+    """`runtime.spec` is on both sides, and so is what it imports: types, bounds, pure parsers and names."""
     names = {name for _, name in _imports([ROOT / "runtime" / "spec.py"])}
     assert {name for name in names if _within(name, "runtime", "components", "cli")} == {
         "runtime.metric_names.METRICS_NAMESPACE",
-        "runtime.ollama.modelfile",
-        "runtime.ollama.model_name.ModelName",
+        "runtime.model.ModelSource",
+        "runtime.model.ModelSpec",
+        "runtime.model.Quantization",
         "runtime.options.Frozen",
         "runtime.options.Options",
         "runtime.options.Sampling",
         "runtime.schemas.check_schema",
+        "runtime.server_settings.ServerSettings",
+        "runtime.server_settings.server_environment",
         "runtime.template.names",
-        "runtime.version.OLLAMA_VERSION",
     }

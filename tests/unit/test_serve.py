@@ -63,21 +63,53 @@ def command(spec: ModelSpec, tmp_path: Path) -> tuple[list[str], dict[str, str]]
 
 
 def _publish(spec: ModelSpec) -> None:
-    Path(spec.directory).mkdir()
+    blobs = Path(spec.directory, "blobs")
+    blobs.mkdir(parents=True)
+    (blobs / "sha256-a").write_bytes(b"0123456789")
     Path(spec.directory, MARKER).write_text("{}")
 
 
+@pytest.mark.parametrize("named", [True, False])
 def test_a_published_model_is_served_by_the_same_process_in_the_same_environment(
+    spec: ModelSpec, command: tuple[list[str], dict[str, str]], *, named: bool
+) -> None:
+    """The process becomes `ollama serve`: same process id, and the whole environment as it was.
+
+    So it does where `OLLAMA_MODELS` names the model's directory, and where only the spec does. Beside it, the
+    model's files are read.
+    """
+    _publish(spec)
+    models = {"OLLAMA_MODELS": str(spec.directory)} if named else {}
+    environment = {**command[1], **models}
+    with subprocess.Popen(command[0], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        output, _ = process.communicate(timeout=60)
+    read = [line for line in output.splitlines() if line.startswith("{")]
+    called, *seen = [line for line in output.splitlines() if not line.startswith("{")]
+    assert called.split() == [str(process.pid), environment["PATH"].partition(":")[0] + "/ollama", "serve"]
+    assert {f"{name}={value}" for name, value in environment.items()} <= {*seen}
+    assert process.returncode == 0
+    # None where the server ended first, as this one does: the reader goes with it.
+    assert [json.loads(line)["bytes"] for line in read] in ([10], [])
+
+
+def test_a_model_that_is_there_costs_no_imports() -> None:
+    """What takes longer to import than a server takes to start is imported only to wait, or to complain."""
+    code = "import sys, runtime.serve; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    slow = {"pydantic", "structlog", "argparse", "json", "ctypes", "runtime.command", "concurrent.futures"}
+    assert {*done.stdout.split()} & slow == set()
+    assert serve.MARKER == MARKER
+
+
+def test_a_model_that_cannot_be_read_ahead_is_served(
     spec: ModelSpec, command: tuple[list[str], dict[str, str]]
 ) -> None:
-    """The process becomes `ollama serve`: same process id, and the whole environment as it was."""
-    _publish(spec)
-    with subprocess.Popen(command[0], env=command[1], stdout=subprocess.PIPE, text=True) as process:
-        output, _ = process.communicate(timeout=60)
-    called, *environment = output.splitlines()
-    assert called.split() == [str(process.pid), command[1]["PATH"].partition(":")[0] + "/ollama", "serve"]
-    assert {f"{name}={value}" for name, value in command[1].items()} <= {*environment}
-    assert process.returncode == 0
+    """Even without its files: what is wrong with them is the server's to say."""
+    Path(spec.directory).mkdir()
+    Path(spec.directory, MARKER).write_text("{}")
+    done = subprocess.run(command[0], env=command[1], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " serve\n" in done.stdout
 
 
 def test_the_wait_ends_when_the_model_appears(spec: ModelSpec) -> None:
@@ -169,7 +201,6 @@ def test_a_missing_server_program_is_one_sentence(
         command[0], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (os.EX_UNAVAILABLE, "")
-    (line,) = done.stdout.splitlines()
-    assert json.loads(line)["event"] == (
-        f"no program `ollama` on PATH: use the image, or put Ollama {spec.server_version} on PATH"
-    )
+    # The reader ahead may be in the middle of a line of its own.
+    sentence = f"no program `ollama` on PATH: use the image, or put Ollama {spec.server_version} on PATH"
+    assert sentence in done.stdout

@@ -96,6 +96,7 @@ def test_the_smallest_config_has_exactly_these_defaults() -> None:
             {
                 "name": "a",
                 "from_": "tiny",
+                "inputs": {},
                 "prompt": "",
                 "system": "",
                 "options": options,
@@ -106,6 +107,7 @@ def test_the_smallest_config_has_exactly_these_defaults() -> None:
                 "time_limit": 600,
                 "attempts": 3,
                 "parallel": 1,
+                "server": {"load_timeout": 900},
             },
         ),
     }
@@ -209,6 +211,7 @@ TAKEN: dict[str, list[object]] = {
     "models[0].parallel": [1, 64],
     "models[0].documentsPerInstance": [1],
     "models[0].maxInstances": [0, 1000],
+    "models[0].memory": [None, "512Mi", "25Gi", "26214Mi"],
     "models[0].accepts": [["text/plain"], ["application/pdf", "image/png", "image/jpeg"], list(TYPES)],
     "models[0].prompt": ["", "{{ inputs.a }}", "{{ .Prompt }} {} }}"],
     "models[0].system": ["", "{{ inputs.a.0 }}", "{{ .System }}"],
@@ -437,8 +440,11 @@ SCHEMAS = st.recursive(
     max_leaves=6,
 )
 TEMPLATES = st.text(alphabet="{} .|a0-").map(lambda text: f"{{{{ inputs{text}")
+NAMES = st.sampled_from(["llama3.2", "llama2:7b", "llava", "bge-m3", "qwen3.5", "kimi-k2.5", "llama3.1:405b"])
 MODELS = _keys(
     Model,
+    **{"from": NAMES | JSON},
+    memory=st.from_regex(r"\d{1,4}[GM]i", fullmatch=True) | JSON,
     prompt=TEMPLATES | JSON,
     system=TEMPLATES | JSON,
     output=_keys(Output, schema=SCHEMAS) | JSON,

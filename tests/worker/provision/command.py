@@ -42,20 +42,30 @@ class Command:
         return ModelSpec(source=ModelSource.model_validate(source), store=str(self.store))
 
     def start(
-        self, spec: ModelSpec, *, stall_seconds: float = 45, pod: str | None = None, **environment: str
+        self,
+        spec: ModelSpec,
+        *,
+        stall_seconds: float = 45,
+        retry_seconds: tuple[float, ...] = (),
+        pod: str | None = None,
+        **environment: str,
     ) -> subprocess.Popen[str]:
-        """Starts the command, in a process group of its own, with a free port for its server."""
+        """Starts the command, in a process group of its own, with a free port for its server.
+
+        It does not try again unless it is told to.
+        """
         path = self.folder / f"{spec.hash}.json"
         path.write_text(spec.to_json())
-        program = ["-m", "runtime.provision"]
-        if (stall_seconds, pod) != (45, None):
-            call = f"main(stall_seconds={stall_seconds}, pod={pod!r})"
-            program = ["-c", f"from runtime.provision import main; {call}"]
+        call = f"main(stall_seconds={stall_seconds}, retry_seconds={retry_seconds}, pod={pod!r})"
+        return self.launch("-c", f"from runtime.provision import main; {call}", str(path), **environment)
+
+    def launch(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Starts Python with these arguments, as `start` does."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             host = f"127.0.0.1:{probe.getsockname()[1]}"
         return subprocess.Popen(
-            [sys.executable, *program, path],
+            [sys.executable, *arguments],
             env=self.environment | {"OLLAMA_HOST": host} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -66,6 +76,10 @@ class Command:
     def run(self, spec: ModelSpec, **options: Any) -> tuple[int, list[dict[str, Any]]]:  # noqa: ANN401  of start
         """Runs the command to its end: its exit code, and its output, all of which is JSON lines."""
         return finish(self.start(spec, **options))
+
+    def collect(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+        """Collects in the store."""
+        return finish(self.launch("-m", "runtime.provision", "--collect", str(self.store), *arguments))
 
     def server(self) -> int:
         """The process id of the server that was started last."""

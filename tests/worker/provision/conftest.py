@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,10 @@ def created(
 
 
 @pytest.fixture
-def models(created: Path) -> Iterator[Registry]:
-    """A registry that has the model `library/tiny:latest`."""
-    with registry.running(created) as serving:
+def models(created: Path, tmp_path: Path) -> Iterator[Registry]:
+    """A registry, for one test alone, that has the models `library/tiny:latest` and `library/full:latest`."""
+    shutil.copytree(created, tmp_path / "registry")
+    with registry.running(tmp_path / "registry") as serving:
         yield serving
 
 

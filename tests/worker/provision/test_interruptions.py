@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def test_two_pods_at_once_publish_one_model(command: Command, models: Registry) -> None:
-    """Both succeed, whoever is first; one directory results, and no staging."""
+    """Both succeed, whoever is first; one directory and its blobs' pool result, and no staging."""
     spec = command.spec(**{"from": models.name()})
     racing = [command.start(spec, pod=pod) for pod in ("a", "b")]
     outcomes = [finish(process) for process in racing]
     assert [(code, lines[-1]["event"]) for code, lines in outcomes] == [(0, "published")] * 2
-    assert {path.name for path in command.store.iterdir()} == {spec.hash, ".staging"}
+    assert {path.name for path in command.store.iterdir()} == {spec.hash, ".staging", ".blobs"}
     assert MARKER in tree(Path(spec.directory))
     assert command.staged() == set()
 
@@ -77,8 +77,8 @@ def test_a_killed_run_leaves_rubbish_that_the_next_one_clears(command: Command, 
     os.killpg(process.pid, signal.SIGKILL)
     assert finish(process)[0] == -signal.SIGKILL
     assert not Path(spec.directory).exists()
-    (rubbish,) = command.staged()
-    assert any("partial" in name for name in tree(rubbish))
+    assert {path.suffix for path in command.staged()} == {"", ".lock"}
+    assert any("partial" in name for name in tree(command.store))
 
     models.hang_on = None
     assert command.run(spec)[0] == 0
@@ -100,11 +100,27 @@ def test_sigterm_ends_the_server_too_and_leaves_nothing(command: Command, models
 
 def test_a_server_that_dies_takes_the_run_with_it(command: Command, models: Registry) -> None:
     """Exit code 69, and the sentence ends with the server's last words."""
-    models.hang_on = "GET /v2/library/tiny/manifests"
+    models.hang_on = "HEAD /v2/library/tiny/blobs"
     process = command.start(command.spec(**{"from": models.name()}))
     assert models.hanging.wait(60)
     os.kill(command.server(), signal.SIGKILL)
     code, sentence = refused(finish(process))
     assert code == os.EX_UNAVAILABLE
     assert sentence.startswith("the model server ended while the model was being made; its log ends: ")
+    assert command.staged() == set()
+
+
+def test_a_server_does_not_outlive_its_parent(command: Command, models: Registry) -> None:
+    """Killed alone, as no container does it, the parent takes its server along: port and staging are free."""
+    spec = command.spec(**{"from": models.name()})
+    models.hang_on = "GET /v2/library/tiny/blobs"
+    process = command.start(spec)
+    assert models.hanging.wait(60)
+    server = command.server()
+    process.kill()
+    assert finish(process)[0] == -signal.SIGKILL
+    models.hang_on = None
+    assert command.run(spec)[0] == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
     assert command.staged() == set()

@@ -99,7 +99,16 @@ def test_a_pulled_model_is_the_registry_s_to_the_byte(command: Command, models: 
     assert json.loads((directory / MARKER).read_text())["reference"] == f"{host}/library/tiny:latest"
 
     progress = [line for line in lines if line["event"] == "progress"]
-    assert {*progress[0]} == {"event", "level", "timestamp", "status", "bytes", "total"}
+    assert {*progress[0]} == {
+        "event",
+        "level",
+        "timestamp",
+        "status",
+        "bytes",
+        "total",
+        "bytes_per_second",
+        "eta_seconds",
+    }
     times = [datetime.fromisoformat(line["timestamp"]) for line in progress]
     assert all((later - earlier).total_seconds() > 0.9 for earlier, later in itertools.pairwise(times))
 
