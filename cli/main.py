@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path  # noqa: TC003  typer reads it from the annotations
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+model_app = typer.Typer(no_args_is_help=True, help="What is done to one model.")
+app.add_typer(model_app, name="model")
 
 
 @app.callback()
@@ -52,6 +55,49 @@ def local(
         typer.echo("interrupted; nothing is left running", err=True)
         raise typer.Exit(130) from None
     raise typer.Exit(0 if good else 1)
+
+
+@app.command()
+def pin(
+    stack_file: Annotated[Path | None, typer.Argument(help="Stack file, such as Pulumi.dev.yaml.")] = None,
+    *,
+    stack: Annotated[str, typer.Option(help="The stack's name instead, such as dev.")] = "",
+    model: Annotated[list[str] | None, typer.Option(help="Only this model; may be repeated.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if a tag has moved.")
+    ] = False,
+) -> None:
+    """Write the digest that each model's tag has now into the stack file, comments and order kept."""
+    from cli import pin as pins  # noqa: PLC0415  as above
+    from cli.stack_file import StackFileError  # noqa: PLC0415
+
+    try:
+        path = pins.stack_file(stack_file, stack, Path(__file__).parent.parent)
+        good = pins.run(path, models=model or (), check=check)
+    except (pins.PinError, StackFileError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(0 if good else 1)
+
+
+@model_app.command()
+def rebuild(
+    model: Annotated[str, typer.Argument(help="Its name in the stack.")],
+    *,
+    stack: Annotated[str, typer.Option(help="The stack's name, such as dev.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Run the command instead of printing it.")] = False,
+) -> None:
+    """Run a model's Job again, for a directory that is gone from the model store."""
+    from cli import rebuild as rebuilding  # noqa: PLC0415  as above
+    from cli.graph import GraphError  # noqa: PLC0415
+
+    path = Path(__file__).parent.parent / f"Pulumi.{stack}.yaml"
+    try:
+        code = rebuilding.run(path, model, yes=yes, echo=typer.echo)
+    except (rebuilding.RebuildError, GraphError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -396,11 +397,12 @@ def _in(*, seconds: int) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-def test_an_idle_worker_is_gone_in_two_seconds(rig: Rig) -> None:
-    """SIGTERM with nothing in hand ends a worker after one short poll at most."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_worker_goes_when_it_is_told(rig: Rig, number: signal.Signals) -> None:
+    """Either signal with nothing in hand ends a worker after one short poll at most."""
     worker = rig.worker()
     eventually(lambda: "model loaded" in rig.log())
-    worker.terminate()
+    worker.send_signal(number)
     told = time.monotonic()
     assert worker.wait(10) == 0
     assert time.monotonic() - told < 5
