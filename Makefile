@@ -33,12 +33,14 @@ fmt: ## format the code
 	$(RUN) ruff format
 
 bench: ## measure (nothing is asserted): PEER='another worker {spec}'
-	$(RUN) python -m bench.store_hit
 	$(RUN) python -m bench.worker_speed $(if $(PEER),--peer '$(PEER)')
 	$(RUN) python -m bench.worker_memory
+	$(RUN) python -m bench.provision
+	$(RUN) python -m bench.load
 
-bench-faults: ## 500 documents under faults of every kind: SEED=number repeats a run
+bench-faults: ## documents and model Jobs under faults of every kind: SEED=number repeats a run
 	$(RUN) python -m bench.faults $(if $(SEED),--seed $(SEED))
+	$(RUN) python -m bench.provision_faults --kills 200
 
 clean: ## remove local runs, models and caches of this checkout
 	rm -rf .local .pytest_cache .ruff_cache .hypothesis

@@ -44,7 +44,6 @@ from tests.worker import ollama_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-POLL_SECONDS = 0.01
 KINDS = ("ours", "ours, not read ahead", "defaults", "floor")
 
 
@@ -148,13 +147,13 @@ async def answers(host: str) -> None:
             with contextlib.suppress(httpx.TransportError):
                 await http.get(f"http://{host}/api/version")
                 return
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(0.01)
 
 
 def free_host() -> str:
     """A loopback address whose port is free."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+        return "{}:{}".format(*probe.getsockname())
 
 
 def drop(path: Path) -> None:

@@ -200,11 +200,12 @@ def wrongs(directory: Path) -> list[str]:
 
 def _read(process: subprocess.Popen[str], lines: list[str], seen: dict[str, threading.Event]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line)
-        for name, event in seen.items():
-            if f'"{name}"' in line:
-                event.set()
+    with process.stdout:
+        for line in process.stdout:
+            lines.append(line)
+            for name, event in seen.items():
+                if f'"{name}"' in line:
+                    event.set()
     for event in seen.values():
         event.set()
 
