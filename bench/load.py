@@ -64,7 +64,6 @@ class Bench:
         with ollama_server.running(binary, directory) as url:
             ollama_server.create(url, self.model.reference, gguf)
         (directory / MARKER).touch()
-        gguf.unlink()
         self.files = preread.model_files(directory)
         self.task = TaskSpec(
             name="bench",

@@ -69,7 +69,7 @@ async def _fill(
         else:
             staging.sweep(Path(spec.store), owner=spec.hash)  # a copy of files is not gone on from
         if spec.source.pull_name is None:
-            await builder.make(spec)
+            await builder.create(spec)
         return hashed
 
 
