@@ -11,8 +11,8 @@ from rich.table import Table
 
 from cli import registry
 from cli.stack_file import StackFile
+from components.model_section import Model
 from components.problems import describe
-from components.sections import Model
 from runtime.ollama.model_name import ModelName
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from components import names, pods
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 
 if TYPE_CHECKING:
-    from components import sections
+    from components import model_section
     from components.platform import Platform
 
 LONGEST_PULL = "3h"
@@ -29,7 +29,7 @@ class ModelArgs:
     """The model, and the platform whose store it goes into."""
 
     platform: Platform
-    model: sections.Model
+    model: model_section.Model
 
 
 class Model(pulumi.ComponentResource):

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 if TYPE_CHECKING:
-    from components import sections
+    from components import model_section
     from components.documents import Documents
 
 VISIBILITY_SECONDS = 300
@@ -31,7 +31,7 @@ MAX_RECEIVES = 50
 class ModelQueueArgs:
     """The model, whose documents lie under `<model>/`, and the bucket that is watched for them."""
 
-    model: sections.Model
+    model: model_section.Model
     documents: Documents
 
 

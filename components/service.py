@@ -19,7 +19,7 @@ from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 from runtime.spec import METRICS_NAMESPACE, TaskSpec
 
 if TYPE_CHECKING:
-    from components import sections
+    from components import model_section
     from components.model import Model
     from components.model_queue import ModelQueue
     from components.platform import Platform
@@ -32,7 +32,7 @@ class ServiceArgs:
     """The model, its queue, and the model in the store, which a new pod template waits for."""
 
     platform: Platform
-    model: sections.Model
+    model: model_section.Model
     queue: ModelQueue
     ready: Model
 

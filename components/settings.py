@@ -14,8 +14,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from components import fit, suitability
 from components.instances import INSTANCES, Instance, unusable
+from components.model_section import Model
 from components.problems import SettingsError, describe, did_you_mean
-from components.sections import Api, Model, Network, Scaling, Setting
+from components.sections import Api, Network, Scaling, Setting
 from components.versions import KUBERNETES, KUBERNETES_SUPPORTED
 
 if TYPE_CHECKING:

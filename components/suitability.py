@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from components.catalogue import Known
     from components.fit import Place
-    from components.sections import Model
+    from components.model_section import Model
 
 IMAGES = "image/"
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.instances import INSTANCES
+from components.model_section import Model, Output
 from components.problems import SettingsError
-from components.sections import Api, Model, Network, Output, Scaling
+from components.sections import Api, Network, Scaling
 from components.settings import Settings, parse
 from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, Options
 

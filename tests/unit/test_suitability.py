@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from components.fit import Place
+from components.model_section import Model
 from components.problems import SettingsError
-from components.sections import Model
 from components.settings import Settings, parse
 from components.suitability import verdict
 
