@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help local test quick lint fmt bench bench-faults clean ci
+.PHONY: help local test contract quick lint fmt bench bench-faults clean ci
 
 RUN := tools/uv run --frozen
 DOCUMENTS ?=
@@ -19,6 +19,9 @@ ollama:
 
 test: ollama ## unit, graph and worker tests, with a real Ollama (built once)
 	$(RUN) pytest tests/unit tests/graph tests/worker
+
+contract: ollama ## judge a server version: OLLAMA_BINARY=/path/to/ollama
+	$(RUN) pytest tests/worker/test_api_contract.py
 
 quick: ## unit and graph tests: nothing to build, under a minute
 	$(RUN) pytest tests/unit tests/graph

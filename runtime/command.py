@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -102,3 +103,12 @@ def errors_as_sentences() -> Generator[None]:
         logs.configure()
         structlog.get_logger().error(str(error), exit_code=error.exit_code)
         sys.exit(error.exit_code)
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether the model is published, and as many bytes are there as were then; nothing is read or hashed."""
+    try:
+        published = json.loads((directory / MARKER).read_bytes())["bytes"]
+        return published == sum(blob.stat().st_size for blob in (directory / "blobs").iterdir())
+    except (OSError, ValueError, KeyError):
+        return False

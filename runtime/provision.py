@@ -65,7 +65,7 @@ def provision(spec: ModelSpec, *, stall_seconds: float, retry_seconds: Sequence[
         CommandError: why it is not; `os.EX_DATAERR` where the same spec would fail again, `os.EX_UNAVAILABLE`
             where a later try may do.
     """
-    if not (Path(spec.directory) / command.MARKER).exists():
+    if not command.is_whole(Path(spec.directory)):
         from runtime.ollama import making  # noqa: PLC0415  its imports would triple the time of a hit
 
         making.make(spec, stall_seconds=stall_seconds, retry_seconds=retry_seconds, pod=pod)

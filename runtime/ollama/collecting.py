@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import secrets
 import sys
 import time
 from collections import Counter
@@ -170,8 +169,7 @@ def _weigh(folder: Path) -> tuple[int, Counter[int]]:
 
 
 def _remove_model(store: Path, path: Path) -> None:
-    (store / staging.FOLDER).mkdir(exist_ok=True)
-    path.rename(store / staging.FOLDER / f"{staging.REMOVED}{path.name}-{secrets.token_hex(4)}")
+    staging.set_aside(store, path)
     (store / NAMED / path.name).unlink(missing_ok=True)
     # At once, since the pool counts links: what another sweeper is removing meanwhile counts next time.
     staging.sweep(store)

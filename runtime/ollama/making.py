@@ -12,7 +12,7 @@ import httpx
 import structlog
 
 from runtime import logs
-from runtime.command import CommandError
+from runtime.command import CommandError, is_whole
 from runtime.ollama import child, free_space, partials, publishing, staging
 from runtime.ollama.building import Builder
 from runtime.ollama.pool import Pool
@@ -34,6 +34,7 @@ def make(spec: ModelSpec, *, stall_seconds: float, retry_seconds: Sequence[float
     host = os.environ.get("OLLAMA_HOST", "127.0.0.1:11434")
     log.info("provisioning", model=spec.reference, directory=str(spec.directory))
     with staging.claim(store, pod=pod, owner=spec.hash) as place:
+        _set_aside_what_is_damaged(spec)
         staging.sweep(store)
         try:
             with child.running(
@@ -49,6 +50,16 @@ def make(spec: ModelSpec, *, stall_seconds: float, retry_seconds: Sequence[float
             raise
         place.remove()
     log.info("published", directory=str(spec.directory), seconds=round(time.monotonic() - began, 1))
+
+
+def _set_aside_what_is_damaged(spec: ModelSpec) -> None:
+    """Makes room for the model where files of it were lost; servers that have it open keep what they have."""
+    directory = Path(spec.directory)
+    if directory.exists() and not is_whole(directory):
+        structlog.get_logger().warning(
+            "the published model is damaged and made anew", directory=str(directory)
+        )
+        staging.set_aside(Path(spec.store), directory)
 
 
 async def _fill(

@@ -107,6 +107,12 @@ def dead(store: Path) -> Generator[Staging]:
                 os.close(staging.lock)
 
 
+def set_aside(store: Path, model: Path) -> None:
+    """Takes a model out of the store by one rename; the next sweep removes it."""
+    (store / FOLDER).mkdir(exist_ok=True)
+    model.rename(store / FOLDER / f"{REMOVED}{model.name}-{secrets.token_hex(4)}")
+
+
 def sweep(store: Path, *, owner: str | None = None) -> None:
     """Removes what the dead have left and nobody will want; all of what was for the model `owner`."""
     for staging in dead(store):

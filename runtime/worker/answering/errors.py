@@ -47,6 +47,7 @@ SIGNS = (
             "memory layout cannot be allocated",
             "requires more system memory",
             "unable to load full model on gpu",
+            "exceeds file size",
         ),
         ServerFailure,
         "runner_down",

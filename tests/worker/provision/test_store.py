@@ -108,6 +108,29 @@ def test_a_damaged_blob_of_the_pool_is_downloaded_again(command: Command, models
     assert weights.read_bytes() == content
 
 
+@pytest.mark.parametrize("damage", ["truncated", "blob lost", "marker lost"])
+def test_a_published_model_that_is_damaged_is_made_anew(
+    command: Command, models: Registry, damage: str
+) -> None:
+    """A Job finds what has not its bytes any more, without reading it, and the next start has all of it."""
+    spec = command.spec(**{"from": models.name("tiny")})
+    assert command.run(spec)[0] == 0
+    directory = Path(spec.directory)
+    whole = {path.name: path.stat().st_size for path in (directory / "blobs").iterdir()}
+    largest = max((directory / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    match damage:
+        case "truncated":
+            os.truncate(largest, 100)
+        case "blob lost":
+            largest.unlink()
+        case _:
+            (directory / "model.json").unlink()
+    assert command.run(spec)[0] == 0
+    assert {path.name: path.stat().st_size for path in (directory / "blobs").iterdir()} == whole
+    assert (directory / "model.json").exists()
+    assert command.staged() == set()
+
+
 def test_a_registry_that_dies_half_way_is_gone_on_from(command: Command, models: Registry) -> None:
     """Silence in the middle ends the run with exit code 69; the next one asks for the rest only."""
     size = max(path.stat().st_size for path in (models.models / "blobs").iterdir())
