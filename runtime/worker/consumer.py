@@ -137,6 +137,8 @@ class Consumer:
                 deep = False
             self._turns.note_depth(deep=deep)
             await self._clock.sleep(DEPTH_SECONDS)
+            if not self._turns.full:
+                self._turns.note_depth(deep=False)
 
     async def _drain(self, stop: asyncio.Event, hands: set[asyncio.Task[None]]) -> None:
         await stop.wait()

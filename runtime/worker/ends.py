@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.worker.answering import Answer
     from runtime.worker.attempt import Attempt
     from runtime.worker.holding import Hold
-    from runtime.worker.journal import Journal
+    from runtime.worker.journal import Entry, Journal
     from runtime.worker.queue import Queue
     from runtime.worker.records import Outcome, Record
     from runtime.worker.results import Results
@@ -180,18 +180,30 @@ class Ends:
         Its documents are under suspicion then, and their messages need not wait for their visibility to end.
         """
         for entry in journal.left():
-            record = entry.record
-            log.warning("the worker before died", job=record.job, key=record.document.key)
-            try:
-                known = await self._results.read(record.document.key, record.job, record.attempt)
-                if known is None or known.outcome == "running":
-                    crashed = record.model_copy(update={"outcome": "crashed", "ended": self._clock.now()})
-                    await self._results.write(crashed)
-                    self._ended(crashed)
-                await self._queue.hide(entry.receipt, 0)
-            except (TransientFailure, LostOwnershipError) as error:
-                log.warning("message left to come back", problem=str(error))
-            journal.forget(record.attempt)
+            job, key = entry.record.job, entry.record.document.key
+            log.warning("the worker before died", job=job, key=key)
+            for pause_seconds in (*STORE_PAUSES_SECONDS, None):
+                try:
+                    await self._crashed(entry)
+                except (TransientFailure, LostOwnershipError) as error:
+                    log.warning("message left to come back", problem=str(error))
+                    if pause_seconds is None or isinstance(error, LostOwnershipError):
+                        break
+                    # The only evidence there is: it is worth a wait.
+                    await self._clock.sleep(pause_seconds)
+                else:
+                    break
+            journal.forget(entry.record.attempt)
+
+    async def _crashed(self, entry: Entry) -> None:
+        """Records that an attempt ended with its worker, unless it had ended before; shows its message."""
+        record = entry.record
+        known = await self._results.read(record.document.key, record.job, record.attempt)
+        if known is None or known.outcome == "running":
+            crashed = record.model_copy(update={"outcome": "crashed", "ended": self._clock.now()})
+            await self._results.write(crashed)
+            self._ended(crashed)
+        await self._queue.hide(entry.receipt, 0)
 
     async def look_back(self, attempt: Attempt) -> History:
         """What earlier attempts mean; they are looked for only where there may be some."""

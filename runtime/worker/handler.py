@@ -200,7 +200,8 @@ class Handler:
             if not self._server.ready:
                 raise NoTurnError("the model server is sick")
             attempt.asked(self._server.digest, alone=suspect)
-            if suspect:
+            if suspect and turn.by_itself:
+                # Only of whoever is alone in the whole worker is a crash the proof.
                 self._journal.note(attempt.message.receipt, attempt.record)
             try:
                 async with asyncio.timeout(self._seconds_left(attempt)):
@@ -218,6 +219,10 @@ class Handler:
                 raise
             finally:
                 attempt.phase_ended("server")
+                if suspect:
+                    # What kills the worker from here on is somebody else.
+                    past = attempt.record.model_copy(update={"alone": False})
+                    self._journal.note(attempt.message.receipt, past)
             self._server.mark_well()
             return answer
 

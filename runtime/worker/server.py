@@ -36,7 +36,11 @@ SICK_SECONDS = 120.0
 
 MAX_DEATHS = 5
 """In a row, without an answer between them. A GPU that is broken may load a model and write a first word, and
-then kill whatever it is asked: that pod has to go before it condemns one document after the other."""
+then kill whatever it is asked: its server is given up before it condemns one document after the other. The
+kubelet starts another one, ever more slowly, and each gets one try."""
+
+MAX_SILENT = 3
+"""Looks in a row that get no answer in time: of a server that is merely slow, none has to be believed."""
 
 
 class NotResidentError(Exception):
@@ -69,6 +73,7 @@ class Server:
         self._failing_since: float | None = None
         self._deaths = 0
         self._slow = False
+        self._silent = 0
         self._change = asyncio.Event()
 
     @property
@@ -178,9 +183,22 @@ class Server:
         """Marks the server sick if what was loaded is not there any more."""
         try:
             await self._resident()
+        except httpx.TimeoutException as error:
+            # A busy machine is slow now and then, and a document may be in its only slot.
+            self._silent += 1
+            if self._silent < MAX_SILENT:
+                return
+            problem = _said(error)
         except (httpx.HTTPError, NotResidentError, ValueError, KeyError) as error:
-            log.warning("model not there any more", problem=_said(error))
-            self.mark_sick()
+            # Given up, it is asked nothing: so it was the kubelet that ended it, and the next one gets a try.
+            self._deaths = min(self._deaths, MAX_DEATHS - 1)
+            problem = _said(error)
+        else:
+            self._silent = 0
+            return
+        self._silent = 0
+        log.warning("model not there any more", problem=problem)
+        self.mark_sick()
 
     def _set(self, digest: str) -> None:
         self.digest = digest

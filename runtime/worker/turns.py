@@ -55,6 +55,10 @@ class Turns:
     def _taken(self) -> int:
         return sum(turn.slots for turn in self._there)
 
+    def nobody_but(self, turn: Turn) -> bool:
+        """Whether no other document is on its way to the server, or there."""
+        return not self._coming and self._there == {turn}
+
     async def until(self, true: Callable[[], bool]) -> None:
         """Waits until something is true of the turns; it still is when this returns."""
         while not true():
@@ -140,6 +144,11 @@ class Turn:
         self.alone = False
         self.slots = 0
         self._turns = turns
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether no other document is on its way to the server, or there."""
+        return self._turns.nobody_but(self)
 
     def at_server(self, *, alone: bool = False) -> contextlib.AbstractAsyncContextManager[None]:
         """The time at the server; entering it waits for a slot.

@@ -414,6 +414,19 @@ async def test_the_depth_is_asked_for_only_while_every_slot_is_taken(make: Calla
     assert loop.asked == 2
 
 
+async def test_a_deep_queue_is_not_believed_for_ever(make: Callable[..., Loop]) -> None:
+    """Once a slot is free and the look is old, nothing is taken ahead until the next look."""
+    loop = make(parallel=1, max_instances=1)
+    loop.depth = 9
+    loop.messages.put_nowait("a")
+    await until(lambda: loop.turns.depths)
+    assert loop.turns.depths == [True]
+    loop.going["a"].set()
+    await until(lambda: loop.ended == {"a": "done"})
+    await loop.clock.move(DEPTH_SECONDS)
+    assert loop.turns.depths == [True, False]
+
+
 @pytest.mark.parametrize(
     ("depth", "max_instances", "deep"),
     [(7, 4, False), (8, 4, True), (1, 0, False), (2, 0, True), (AWAY, 0, False)],

@@ -415,6 +415,19 @@ async def test_an_aws_that_fails_does_not_stop_a_worker_from_starting(
     assert around.edge.done[-2:] == ["write crashed", "hide 0"]
 
 
+@pytest.mark.parametrize("step", ["read", "write", "hide"])
+async def test_the_evidence_of_a_crash_outlasts_an_aws_that_fails_for_a_moment(
+    tmp_path: Path, around: Around, step: str
+) -> None:
+    """It is tried again until it is on record, once: without it the document would be no suspect."""
+    dead = Dead(tmp_path, around)
+    around.edge.failing[step] = [AWS_DOWN, AWS_DOWN]
+    await dead.end()
+    assert around.edge.records[dead.record.attempt].outcome == "crashed"
+    assert around.edge.done[-1] == "hide 0"
+    assert around.told == ["crashed"]
+
+
 def test_an_attempt_says_all_that_is_known_at_its_start() -> None:
     """Which document, which model and question, by which message, and how long that waited."""
     clock = Clock()

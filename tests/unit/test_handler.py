@@ -251,8 +251,12 @@ async def test_a_document_is_in_the_journal_from_the_first_step_to_the_last(
     [
         (BODY, (), [(True, "", False)]),
         (UNVERSIONED, (), [(False, "", False), (True, "", False)]),
-        (BODY, ("crashed",), [(True, "", False), (True, "sha", True)]),
-        (UNVERSIONED, ("crashed",), [(False, "", False), (True, "", False), (True, "sha", True)]),
+        (BODY, ("crashed",), [(True, "", False), (True, "sha", True), (True, "sha", False)]),
+        (
+            UNVERSIONED,
+            ("crashed",),
+            [(False, "", False), (True, "", False), (True, "sha", True), (True, "sha", False)],
+        ),
     ],
 )
 async def test_the_journal_is_written_only_for_what_the_next_worker_has_to_know(
@@ -262,7 +266,7 @@ async def test_the_journal_is_written_only_for_what_the_next_worker_has_to_know(
     past: tuple[str, ...],
     notes: list[tuple[bool, str, bool]],
 ) -> None:
-    """Which job it is, and that it is alone: each note is a write to a disk."""
+    """Which job it is, and for how long it is alone: each note is a write to a disk."""
     world = make(body=body, receives=1 + len(past))
     world.before(*[_past(number, outcome) for number, outcome in enumerate(past)])
     seen: list[tuple[bool, str, bool]] = []

@@ -469,3 +469,37 @@ async def test_whoever_waits_hears_that_the_server_answered_after_all(clock: Clo
         await settle()
         assert waiting.done()
         await waiting
+
+
+async def test_a_server_that_was_given_up_and_started_anew_gets_a_try(clock: Clock) -> None:
+    """The kubelet has restarted it, and not the worker: it is asked again, and given up at its next death."""
+    ollama = FakeOllama()
+    server = _server(ollama, clock)
+    async with _kept(server):
+        await until(lambda: server.ready)
+        for _ in range(MAX_DEATHS):
+            await until(lambda: bool(server.digest))
+            server.mark_sick(died=True)
+        await until(lambda: bool(server.digest))
+        assert (server.ready, server.alive) == (False, False)
+        ollama.script["loaded"] = GONE
+        await server._look()  # noqa: SLF001  its pause is the loop's own time
+        ollama.script.clear()
+        await until(lambda: server.ready)
+        assert server.alive
+        server.mark_sick(died=True)
+        assert not server.alive
+
+
+async def test_a_look_that_is_not_answered_in_time_says_nothing_until_the_third(clock: Clock) -> None:
+    """A busy machine is slow now and then; an answer in between begins anew."""
+    ollama = FakeOllama()
+    server = _server(ollama, clock)
+    async with _kept(server):
+        await until(lambda: server.ready)
+        readiness: list[bool] = []
+        for answer in ("slow", "slow", "", "slow", "slow", "slow"):
+            ollama.script["loaded"] = httpx.ReadTimeout("slow") if answer else _loaded()
+            await server._look()  # noqa: SLF001  its pause is the loop's own time
+            readiness.append(server.ready)
+        assert readiness == [True, True, True, True, True, False]

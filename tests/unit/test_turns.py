@@ -237,3 +237,16 @@ async def _quick(turns: Turns) -> None:
     at = At(await _entered(turns))
     await at.there.wait()
     await at.done()
+
+
+async def test_who_is_by_itself_has_nobody_on_the_way_either(clock: FakeClock) -> None:
+    """Of a crash of the worker only such a document can be said to be the cause."""
+    turns = _turns(2, clock)
+    suspect, neighbour = await _entered(turns), await _entered(turns)
+    at = At(suspect, alone=True)
+    await at.there.wait()
+    assert not suspect.by_itself
+    neighbour.end()
+    assert suspect.by_itself
+    await at.done()
+    assert not suspect.by_itself
