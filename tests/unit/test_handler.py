@@ -280,6 +280,20 @@ async def test_the_journal_is_written_only_for_what_the_next_worker_has_to_know(
     assert seen == notes
 
 
+async def test_a_suspect_is_not_alone_while_a_neighbour_is_on_its_way(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The neighbour, still being read, may be what kills the worker: then no crash is the suspect's proof."""
+    world = make(receives=2, parallel=2)
+    world.before(_past(0, "crashed"))
+    neighbour = await world.turns.enter()
+    alone: list[bool] = []
+    monkeypatch.setattr(world.journal, "note", lambda _, record: alone.append(record.alone))
+    assert (await world.handle())[-1] == "delete"
+    assert neighbour is not None
+    assert not any(alone)
+
+
 async def test_a_result_that_is_there_is_finished_without_any_time_at_the_server(
     make: Callable[..., World],
 ) -> None:
