@@ -207,7 +207,7 @@ def test_a_damaged_model_is_the_servers_failure(binary: Path, tmp_path: Path, ti
         os.truncate(blob, blob.stat().st_size // 2)
         with httpx.Client(base_url=url, timeout=60) as client:
             answer = generate(client)
-    assert (answer.status_code, reason(answer)) == (500, "server_error")
+    assert (answer.status_code, reason(answer)) == (500, "runner_down")
     assert "exceeds file size" in answer.json()["error"]
 
 
