@@ -50,6 +50,9 @@ SETTINGS = {
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
     "GOTOOLCHAIN": "local",
     "GOWORK": "off",
+}
+PURE_SETTINGS = SETTINGS | {"CGO_ENABLED": "0"}
+C_SETTINGS = SETTINGS | {
     "CGO_ENABLED": "1",
     "CC": "gcc",
     "CXX": "g++",
@@ -70,15 +73,37 @@ class Header(NamedTuple):
     file: str
 
 
+class Data(NamedTuple):
+    """A folder of one of the tool's own modules, which lies beside its programs under the same path."""
+
+    module: str
+    path: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class GoTool:
-    """A program built from the Go modules that `tools/<name>/go.mod` and `go.sum` pin."""
+    """Programs built from the Go modules that `tools/<name>/go.mod` and `go.sum` pin.
+
+    Attributes:
+        name: of the tool, and of its folder of pins.
+        version: of its main module.
+        packages: each becomes a program, which Go calls by the last part of its path.
+        stamps: for string variables of the programs, what they are set to.
+        headers: C++ headers to build with; a tool without any is built without a C compiler.
+        data: folders that the programs need beside them.
+    """
 
     name: str
     version: str
-    package: str
-    version_variable: str
-    headers: tuple[Header, ...]
+    packages: tuple[str, ...]
+    stamps: tuple[tuple[str, str], ...] = ()
+    headers: tuple[Header, ...] = ()
+    data: tuple[Data, ...] = ()
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What the build's environment says of Go and C, whatever the user's own does."""
+        return C_SETTINGS if self.headers else PURE_SETTINGS
 
 
 def to_stderr(line: str) -> None:
@@ -94,36 +119,38 @@ def cache_root() -> Path:
 
 
 def built(tool: GoTool, report: Report) -> Path:
-    """Return the tool's program; the first call builds it.
+    """Return the folder of the tool's programs and data; the first call builds them.
 
     Raises:
         ToolError: A compiler is missing, or the build failed.
     """
     pins = PINS / tool.name
-    recipe = repr((tool, SETTINGS, platform.system(), platform.machine())).encode()
+    recipe = repr((tool, tool.settings, platform.system(), platform.machine())).encode()
     key = hashlib.sha256((pins / "go.mod").read_bytes() + (pins / "go.sum").read_bytes() + recipe).hexdigest()
     folder = cache_root() / f"{tool.name}-{tool.version}-{key[:12]}"
-    binary = folder / tool.name
-    if not binary.exists():
+    made = folder / "made"
+    if not made.exists():
         with _alone_in(folder, report):
-            if not binary.exists():
-                _build(tool, binary, report)
-    return binary
+            if not made.exists():
+                _build(tool, made, report)
+    return made
 
 
-def _build(tool: GoTool, binary: Path, report: Report) -> None:
-    if missing := [name for name in ("gcc", "g++") if not shutil.which(name)]:
+def _build(tool: GoTool, made: Path, report: Report) -> None:
+    missing = [name for name in ("gcc", "g++") if tool.headers and not shutil.which(name)]
+    if missing:
         raise ToolError(
             f"{tool.name} is built with {' and '.join(missing)}, not found on PATH: install a C++ compiler "
             "(Debian and Ubuntu: apt install build-essential; macOS: xcode-select --install)."
         )
-    folder, started = binary.parent, time.monotonic()
+    folder, started = made.parent, time.monotonic()
     log = folder / "build.log"
     log.unlink(missing_ok=True)
     go = _go(log, report)
+    pinned = [go, "-C", str(PINS / tool.name)]
     # A stable path: Go's cache then serves a build that goes on after an interruption.
     include = folder / "include"
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | SETTINGS
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | dict(tool.settings)
     environment["CGO_CPPFLAGS"] = f'"-I{include}"'
     for header in tool.headers:
         told = json.loads(_run([go, "mod", "download", "-json", header.module], log, report, environment))
@@ -135,13 +162,24 @@ def _build(tool: GoTool, binary: Path, report: Report) -> None:
         (include / header.path).parent.mkdir(parents=True, exist_ok=True)
         (include / header.path).write_bytes(Path(told["Dir"], header.file).read_bytes())
     report(f"compiling {tool.name} {tool.version}, once; this takes some minutes")
+    stamps = " ".join(f"-X {variable}={value}" for variable, value in tool.stamps)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        result = Path(scratch, tool.name)
-        stamp = f"-s -w -X {tool.version_variable}={tool.version}"
-        build = [go, "-C", str(PINS / tool.name), "build", "-ldflags", stamp, "-o", str(result), tool.package]
-        _run(build, log, report, environment)
-        result.rename(binary)
-    report(f"built {binary} in {time.monotonic() - started:.0f} s")
+        result = Path(scratch, made.name)
+        result.mkdir()
+        _run(
+            [*pinned, "build", "-ldflags", f"-s -w {stamps}", "-o", str(result), *tool.packages],
+            log,
+            report,
+            environment,
+        )
+        for data in tool.data:
+            module = _run(
+                [*pinned, "list", "-m", "-f", "{{.Dir}}", data.module], log, report, environment
+            ).strip()
+            # Not its modes: a module's files are read-only, and a cache has to be removable.
+            shutil.copytree(Path(module, data.path), result / data.path, copy_function=shutil.copyfile)
+        result.rename(made)
+    report(f"built {made} in {time.monotonic() - started:.0f} s")
 
 
 def _go(log: Path, report: Report) -> str:

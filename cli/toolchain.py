@@ -23,8 +23,8 @@ _MALGO = ("github.com/gen2brain/malgo@v0.11.24", "h1:hHcIJVfzWcEDHFdPl5Dl/CUSOjz
 OLLAMA = GoTool(
     name="ollama",
     version=OLLAMA_VERSION,
-    package="github.com/ollama/ollama",
-    version_variable="github.com/ollama/ollama/version.Version",
+    packages=("github.com/ollama/ollama",),
+    stamps=(("github.com/ollama/ollama/version.Version", OLLAMA_VERSION),),
     headers=(
         Header("nlohmann/json.hpp", *_OLD_OLLAMA, "llama/llama.cpp/common/json.hpp"),
         # The forward declarations alone would do; the whole header has them.
@@ -59,7 +59,7 @@ def pinned_ollama(report: Report = to_stderr) -> Path:
     Raises:
         ToolError: A compiler is missing, or the build failed.
     """
-    return built(OLLAMA, report)
+    return built(OLLAMA, report) / "ollama"
 
 
 def client_version(output: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli import go_tool, toolchain
-from cli.go_tool import ToolError
+from cli.go_tool import Data, GoTool, ToolError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +28,12 @@ with open({calls!r}, "a") as calls:
     calls.write(json.dumps({{"args": args, "env": dict(os.environ)}}) + "\\n")
 if args[0] == "version":
     print("go version go{version} linux/amd64")
+elif args[2:4] == ["list", "-m"]:
+    print({modules!r})
 elif args[:2] == ["mod", "download"]:
     print(json.dumps({{"Dir": {modules!r}, "Sum": {sums!r}[args[-1]]}}))
 else:
-    target = pathlib.Path(args[args.index("-o") + 1])
+    target = pathlib.Path(args[args.index("-o") + 1], "ollama")
     {build}
 """
 BUILDS = f"target.write_text({SERVER!r})"
@@ -128,10 +130,31 @@ def test_it_is_built_once(machine: Machine) -> None:
     built = toolchain.pinned_ollama(said.append)
     assert built.read_text() == SERVER
     assert said[0].startswith("compiling ollama 0.24.0")
-    assert said[-1].startswith(f"built {built} in")
+    assert said[-1].startswith(f"built {built.parent} in")
     calls = machine.log.read_text()
     assert toolchain.pinned_ollama(pytest.fail) == built
     assert machine.log.read_text() == calls
+
+
+def test_a_tool_without_headers_needs_no_c_compiler_and_has_its_data_beside_it(machine: Machine) -> None:
+    """Pure Go is built without C; a folder of a read-only module can be removed with the cache."""
+    for compiler in ("gcc", "g++"):
+        (machine.path / compiler).unlink()
+    stage = machine.modules / "config/stage"
+    stage.mkdir(parents=True)
+    (stage / "pod.yaml").write_text("kind: Stage")
+    (stage / "pod.yaml").chmod(0o444)
+    pure = GoTool(
+        name="ollama", version="1.2.3", packages=("a/first", "b/second"), data=(Data("a", "config"),)
+    )
+    made = go_tool.built(pure, quiet)
+    assert (made / "config/stage/pod.yaml").read_text() == "kind: Stage"
+    assert (made / "config/stage/pod.yaml").stat().st_mode & 0o200
+    (environment,) = machine.builds()
+    assert environment["CGO_ENABLED"] == "0"
+    calls = [json.loads(line)["args"] for line in machine.log.read_text().splitlines()]
+    (build,) = (call for call in calls if "build" in call)
+    assert build[-2:] == ["a/first", "b/second"]
 
 
 def test_two_that_want_it_at_once_build_it_once(machine: Machine) -> None:
