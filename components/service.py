@@ -12,8 +12,7 @@ from pulumi_kubernetes.apps import v1 as apps
 from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
-from components import pods
-from components.addons import TRIGGER_AUTHENTICATION
+from components import pods, scaling
 from components.model_queue import VISIBILITY_SECONDS
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 from runtime.spec import METRICS_NAMESPACE, TaskSpec
@@ -120,7 +119,13 @@ class Service(pulumi.ComponentResource):
                 # KEDA refuses maxReplicaCount 0; a paused model is said like this.
                 "annotations": {} if max_instances else {"autoscaling.keda.sh/paused-replicas": "0"},
             },
-            spec=_scaled_object(args, deployment.metadata.apply(lambda metadata: str(metadata.name))),
+            spec=scaling.scaled_object(
+                args.model,
+                args.platform.stack.settings,
+                deployment=deployment.metadata.apply(lambda metadata: str(metadata.name)),
+                queue_url=args.queue.url,
+                region=args.platform.stack.region,
+            ),
             # Deleted before its target and before KEDA: its finaliser needs both.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment, args.platform.addons]),
         )
@@ -202,30 +207,3 @@ def _rights(args: ServiceArgs) -> tuple[Allow, ...]:
             resources=(aws.cloudwatch.get_event_bus_output(name="default").arn,),
         ),
     )
-
-
-def _scaled_object(args: ServiceArgs, deployment: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
-    """KEDA's view of the service: waiting documents and those in hand decide how many pods there are."""
-    return {
-        "scaleTargetRef": {"name": deployment},
-        "minReplicaCount": 0,
-        "maxReplicaCount": max(1, args.platform.stack.settings.instances_of(args.model)),
-        "pollingInterval": args.platform.stack.settings.scaling.poll_seconds,
-        "cooldownPeriod": args.platform.stack.settings.scaling.cooldown_seconds,
-        "triggers": [
-            {
-                "type": "aws-sqs-queue",
-                "metadata": {
-                    "queueURL": args.queue.url,
-                    "queueLength": str(args.model.scaling_target),
-                    # A pod that works on the last document keeps its place.
-                    "scaleOnInFlight": "true",
-                    "awsRegion": args.platform.stack.region,
-                },
-                "authenticationRef": {
-                    "name": TRIGGER_AUTHENTICATION,
-                    "kind": "ClusterTriggerAuthentication",
-                },
-            }
-        ],
-    }
