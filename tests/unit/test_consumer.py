@@ -18,9 +18,9 @@ from runtime.worker.consumer import (
 from runtime.worker.failures import LostOwnershipError
 from runtime.worker.queue import Message, Queue
 from runtime.worker.turns import Turn, Turns
-from tests.unit.test_history import SENT
-from tests.unit.test_holding import HeldClock, settle, until
-from tests.unit.test_queue import TASK
+from tests.unit.clocks import HeldClock, settle, until
+from tests.unit.records import SENT
+from tests.unit.tasks import task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -59,9 +59,9 @@ class Loop:
         ended: how each of them ended: `done` or `cancelled`.
     """
 
-    def __init__(self, **task: object) -> None:
+    def __init__(self, **changes: object) -> None:
         self.clock, self.stop = HeldClock(), asyncio.Event()
-        self.task = TASK.model_copy(update=task)
+        self.task = task(**changes)
         self.messages = asyncio.Queue[str | Exception]()
         self.polls = self.polling = self.most_polling = self.asked = self.missed = 0
         self.hidden: list[tuple[str, int]] = []
@@ -167,8 +167,8 @@ async def make() -> AsyncGenerator[Callable[..., Loop]]:
     """Makes loops that run; what still runs at the end is cancelled."""
     loops: list[Loop] = []
 
-    def loop(*, start: bool = True, **task: Any) -> Loop:  # noqa: ANN401
-        loops.append(Loop(**task))
+    def loop(*, start: bool = True, **changes: Any) -> Loop:  # noqa: ANN401
+        loops.append(Loop(**changes))
         if start:
             loops[-1].start()
         return loops[-1]

@@ -1,146 +1,54 @@
-"""How an attempt ends, step by step, over a queue and a bucket that note what is done and fail on demand."""
+"""How an attempt ends, step by step, over an edge that fails on demand."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 
-from runtime.worker import keys
 from runtime.worker.answering import Answer
-from runtime.worker.attempt import POD, Attempt
+from runtime.worker.attempt import Attempt
 from runtime.worker.aws import AwsFailure
 from runtime.worker.ends import STORE_PAUSES_SECONDS, Ends, backoff_seconds
-from runtime.worker.failures import DocumentFailure, Failure, LostOwnershipError, TransientFailure
+from runtime.worker.failures import DocumentFailure, LostOwnershipError, TransientFailure
 from runtime.worker.holding import Hold
 from runtime.worker.journal import Journal
 from runtime.worker.messages import parse
-from runtime.worker.queue import Message, Queue
-from runtime.worker.records import Outcome, Record, ResultFacts, Tokens
-from tests.unit.test_history import SENT, _record
-from tests.unit.test_holding import Clock
-from tests.unit.test_queue import TASK
+from runtime.worker.queue import Message
+from runtime.worker.records import Outcome, ResultFacts, Tokens
+from tests.unit.clocks import Clock
+from tests.unit.edge import AWS_DOWN, BODY, JOB, KEY, Edge
+from tests.unit.records import SENT, record_at
+from tests.unit.tasks import task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from runtime.worker.queue import Queue
+    from runtime.worker.records import Record
     from runtime.worker.results import Results
 
-AWS_DOWN = AwsFailure("any", "500", "down")
-KEY = "task/a.txt"
-BODY = '{"document": {"bucket": "in", "key": "task/a.txt", "version": "v1"}}'
-JOB = keys.job_id("in", KEY, "v1", TASK.hash)
 ANSWER = Answer(b"answer", (), 2, 7, 3, 0.1, 0.2, 0.3)
-
-
-class Edge:
-    """Queue and results in one: `done` has what was changed, in order, also where it failed.
-
-    Attributes:
-        done: a step and what distinguishes it, such as `write running`.
-        failing: for each step the errors of its next calls.
-        before: for each step what happens to it before anything else.
-        metadata: that of the job's result, None while there is none.
-        records: by attempt, in order of time.
-    """
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.failing: dict[str, list[Exception]] = {}
-        self.before: dict[str, Callable[[], Awaitable[None]]] = {}
-        self.metadata: dict[str, str] | None = None
-        self.records: dict[str, Record] = {}
-
-    async def _step(self, name: str, *what: object) -> None:
-        if name in self.before:
-            await self.before[name]()
-        if name not in {"find", "read", "attempts"}:
-            self.done.append(" ".join([name, *map(str, what)]))
-        if errors := self.failing.get(name):
-            raise errors.pop(0)
-
-    # The queue
-
-    async def hide(self, receipt: str, seconds: int) -> None:
-        """Hides or shows."""
-        assert receipt == "r"
-        await self._step("hide", seconds)
-
-    async def delete(self, message: Message) -> None:
-        """Deletes."""
-        assert message.receipt == "r"
-        await self._step("delete")
-
-    async def replace(self, _message: Message, bodies: Sequence[str]) -> None:
-        """Replaces, or deletes where there is nothing to put in."""
-        await self._step("replace", *(job.key for body in bodies for job in parse(body)))
-
-    async def dead_letter(self, _message: Message, failure: Failure) -> None:
-        """Puts away."""
-        await self._step("dead_letter", failure.kind, failure.reason)
-
-    # The results
-
-    def place(self, key: str, job: str) -> ResultFacts:
-        """Where."""
-        return ResultFacts(bucket="out", key=keys.result_key(key, job, ".txt"))
-
-    async def find(self, _key: str, _job: str) -> Mapping[str, str] | None:
-        """Looks."""
-        await self._step("find")
-        return self.metadata
-
-    async def put(self, key: str, job: str, body: bytes, attempt: str) -> bool:
-        """Stores."""
-        assert (key, job) == (KEY, JOB)
-        await self._step("put", body.decode())
-        if self.metadata is not None:
-            return False
-        self.metadata = {"job": job, "attempt": attempt}
-        return True
-
-    async def write(self, record: Record) -> None:
-        """Records."""
-        await self._step("write", record.outcome)
-        self.records[record.attempt] = record
-
-    async def read(self, _key: str, _job: str, attempt: str) -> Record | None:
-        """Reads."""
-        await self._step("read")
-        return self.records.get(attempt)
-
-    async def attempts(self, _key: str, _job: str) -> list[Record]:
-        """Lists."""
-        await self._step("attempts")
-        return list(self.records.values())
-
-    async def announce(self, record: Record) -> None:
-        """Tells."""
-        assert record.result is not None
-        await self._step("announce", record.attempt)
 
 
 class Around:
     """Ends, and one attempt to end."""
 
-    def __init__(self, receives: int = 1, **task: object) -> None:
+    def __init__(self) -> None:
         self.edge, self.clock, self.told = Edge(), Clock(), list[str]()
-        self.task = TASK.model_copy(update=task)
+        queue, asked = cast("Queue", self.edge), task()
         self.ends = Ends(
-            task=self.task,
-            queue=cast("Queue", self.edge),
+            task=asked,
+            queue=queue,
             results=cast("Results", self.edge),
             ended=lambda record: self.told.append(record.outcome),
             clock=self.clock,
         )
-        message = Message(body=BODY, receipt="r", receives=receives, sent=SENT)
+        message = Message(body=BODY, receipt="r", receives=1, sent=SENT)
         (job,) = parse(BODY)
-        self.attempt = Attempt(self.task, job, message, self.clock)
-        queue = cast("Queue", self.edge)
-        self.hold = Hold(queue, message, self.task.visibility_seconds, clock=self.clock)
+        self.attempt = Attempt(asked, job, message, self.clock)
+        self.hold = Hold(queue, message, asked.visibility_seconds, clock=self.clock)
 
     @property
     def name(self) -> str:
@@ -226,7 +134,7 @@ async def test_who_comes_second_drops_its_answer_and_finishes_the_winners_steps(
     around: Around, was: tuple[str, ...]
 ) -> None:
     """The winner's record is what it was, but that it is answered; ours says that it was for nothing."""
-    theirs = _record(1, *was, job=JOB, document={"bucket": "in", "key": KEY, "version": "v1"})
+    theirs = record_at(1, *was, job=JOB, document={"bucket": "in", "key": KEY, "version": "v1"})
     around.edge.records[theirs.attempt] = theirs
     around.edge.metadata = {"job": JOB, "attempt": theirs.attempt}
     await around.ends.answered(around.attempt, ANSWER)
@@ -252,7 +160,7 @@ async def test_who_comes_second_drops_its_answer_and_finishes_the_winners_steps(
 
 async def test_a_winner_that_has_recorded_its_answer_is_left_as_it_is(around: Around) -> None:
     """Only the steps after it are done again; no token count gets lost."""
-    theirs = _record(1, "answered", tokens={"prompt": 1, "answer": 1}, result={"bucket": "b", "key": "k"})
+    theirs = record_at(1, "answered", tokens={"prompt": 1, "answer": 1}, result={"bucket": "b", "key": "k"})
     around.edge.records[theirs.attempt] = theirs
     await around.ends.finish(around.attempt, {"attempt": theirs.attempt})
     assert around.edge.records == {theirs.attempt: theirs}
@@ -354,7 +262,7 @@ class Dead:
 
     def __init__(self, folder: Path, around: Around, *, alone: bool = False) -> None:
         self.journal = Journal(folder)
-        self.record = _record(1, "running", job=JOB, alone=alone)
+        self.record = record_at(1, "running", job=JOB, alone=alone)
         self.journal.note("r", self.record)
         self.around = around
 
@@ -395,7 +303,7 @@ async def test_an_attempt_that_had_ended_is_not_made_a_crash(
 ) -> None:
     """Its worker died between its record and the end of its message: only that is shown."""
     dead = Dead(tmp_path, around)
-    around.edge.records[dead.record.attempt] = ended = _record(1, outcome, job=JOB)
+    around.edge.records[dead.record.attempt] = ended = record_at(1, outcome, job=JOB)
     await dead.end()
     assert around.edge.done == ["hide 0"]
     assert list(around.edge.records.values()) == [ended]
@@ -409,7 +317,7 @@ async def test_an_aws_that_fails_does_not_stop_a_worker_from_starting(
 ) -> None:
     """The message comes back by itself; the next entry is seen to all the same."""
     dead = Dead(tmp_path, around)
-    dead.journal.note("r", _record(2, "running", job=JOB))
+    dead.journal.note("r", record_at(2, "running", job=JOB))
     around.edge.failing[step] = [error]
     await dead.end()
     assert around.edge.done[-2:] == ["write crashed", "hide 0"]
@@ -426,70 +334,3 @@ async def test_the_evidence_of_a_crash_outlasts_an_aws_that_fails_for_a_moment(
     assert around.edge.records[dead.record.attempt].outcome == "crashed"
     assert around.edge.done[-1] == "hide 0"
     assert around.told == ["crashed"]
-
-
-def test_an_attempt_says_all_that_is_known_at_its_start() -> None:
-    """Which document, which model and question, by which message, and how long that waited."""
-    clock = Clock()
-    clock.seconds = 1.5
-    trace = {"traceparent": "00-a"}
-    message = Message(body=BODY, receipt="r", receives=3, sent=SENT, trace=trace)
-    (job,) = parse(BODY.replace("}}", '}, "sampling": {"seed": 7}}'))
-    record = Attempt(TASK, job, message, clock).record
-    assert record == _record(
-        1.5,
-        "running",
-        job=keys.job_id("in", KEY, "v1", TASK.hash, job.variation),
-        attempt=record.attempt,
-        document={"bucket": "in", "key": KEY, "version": "v1"},
-        model="tiny",
-        model_hash=TASK.model.hash,
-        prompt_hash=TASK.prompt_hash,
-        variation=job.variation,
-        options={**TASK.options.wire(), "seed": 7},
-        worker=POD,
-        worker_version=record.worker_version,
-        receives=3,
-        trace=trace,
-        seconds={"waited": 1.5},
-    )
-    assert record.attempt.startswith("20261122T090001.500000-")
-
-
-def test_an_attempt_knows_its_model_and_its_company_only_once_it_is_asked() -> None:
-    """Until then the server may load another one, and a suspect is not alone yet."""
-    attempt = Around().attempt
-    assert (attempt.record.model_digest, attempt.record.alone) == ("", False)
-    before = attempt.record
-    attempt.asked("sha", alone=True)
-    assert attempt.record == before.model_copy(update={"model_digest": "sha", "alone": True})
-
-
-@pytest.mark.parametrize(("receives", "known"), [(1, True), (2, False)])
-def test_earlier_attempts_are_looked_for_only_where_there_may_be_some(receives: int, *, known: bool) -> None:
-    """A message that comes for the first time has none."""
-    assert (Around(receives).attempt.history is not None) is known
-
-
-async def test_phases_follow_each_other_without_gaps(around: Around) -> None:
-    """Each takes from the end of the one before it."""
-    for name, seconds in (("fetch", 1.0), ("turn", 2.5), ("server", 4.0)):
-        around.clock.seconds += seconds
-        around.attempt.phase_ended(name)
-    assert around.attempt.record.seconds == {"waited": 0.0, "fetch": 1.0, "turn": 2.5, "server": 4.0}
-
-
-def test_the_version_that_s3_gave_makes_the_job() -> None:
-    """A message that names none comes to the same job as one that does, and what was noted is told apart."""
-    (job,) = parse('{"document": "s3://in/task/a.txt"}')
-    attempt = Attempt(TASK, job, Message(BODY, "r", 1, SENT), Clock())
-    assert attempt.record.job != JOB
-    fetched: Any = SimpleNamespace(version="v1", declared="text/plain", size=4)
-    assert attempt.fetched(fetched)
-    assert not attempt.fetched(fetched)
-    assert attempt.record.job == JOB
-    assert attempt.record.document.model_dump(include={"version", "declared", "bytes"}) == {
-        "version": "v1",
-        "declared": "text/plain",
-        "bytes": 4,
-    }

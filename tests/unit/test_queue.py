@@ -4,62 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
-from runtime.spec import DocumentType, ModelSource, ModelSpec, TaskSpec
 from runtime.worker.aws import Aws, AwsFailure
 from runtime.worker.failures import DocumentFailure, LostOwnershipError, TransientFailure
 from runtime.worker.queue import NOT_OURS, Message, Queue
+from tests.unit.fake_client import FakeClient, client_error
+from tests.unit.tasks import task
 
-TASK = TaskSpec(
-    name="task",
-    model=ModelSpec(source=ModelSource.model_validate({"from": "tiny"})),
-    accepts=get_args(DocumentType),
-    queue_url="q",
-    dead_letter_url="d",
-    documents_bucket="in",
-    results_bucket="out",
-    poll_seconds=3,
-    visibility_seconds=300,
-)
 SENT = datetime(2026, 11, 22, 9, 0, 0, 250_000, tzinfo=UTC)
 TRACE = {"traceparent": "00-a-b-01", "tracestate": "x=y", "AWSTraceHeader": "Root=1-2"}
 MESSAGE = Message(body="{}", receipt="r", receives=1, sent=SENT, trace=TRACE)
 
 
-class FakeSqs:
-    """A client that notes each call, and answers or raises what its script has for that method."""
-
-    def __init__(self, **script: object) -> None:
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        self._script = {name: iter(answers) for name, answers in script.items() if isinstance(answers, list)}
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        """Any method."""
-
-        def method(**given: Any) -> object:  # noqa: ANN401
-            self.calls.append((name, given))
-            answer = next(self._script.get(name, iter(())), {})
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        method.__name__ = name
-        return method
-
-
-def client_error(code: str) -> ClientError:
-    """What boto3 raises for a service's answer."""
-    return ClientError({"Error": {"Code": code, "Message": "m"}}, "Op")
-
-
-def _queue(sqs: FakeSqs) -> Queue:
+def _queue(sqs: FakeClient) -> Queue:
     none: Any = None
     client: Any = sqs
-    return Queue(Aws(s3=none, sqs=client, events=none), TASK)
+    return Queue(Aws(s3=none, sqs=client, events=none), task(poll_seconds=3))
 
 
 def _text(value: str) -> dict[str, str]:
@@ -83,7 +47,7 @@ async def test_a_message_comes_with_all_that_is_asked_for() -> None:
         "MessageAttributes": {name: _text(TRACE[name]) for name in ("tracestate", "traceparent")}
         | {"other": _text("no")},
     }
-    sqs = FakeSqs(receive_message=[{"Messages": [received]}])
+    sqs = FakeClient(receive_message=[{"Messages": [received]}])
     assert await _queue(sqs).receive() == Message(body="b", receipt="r", receives=4, sent=SENT, trace=TRACE)
     ((_, asked),) = sqs.calls
     assert asked == {
@@ -98,12 +62,12 @@ async def test_a_message_comes_with_all_that_is_asked_for() -> None:
 
 async def test_a_poll_of_an_empty_queue_gives_nothing() -> None:
     """SQS leaves the field out then."""
-    assert await _queue(FakeSqs()).receive() is None
+    assert await _queue(FakeClient()).receive() is None
 
 
 async def test_only_messages_that_wait_are_counted() -> None:
     """Those in somebody's hand have their slot."""
-    sqs = FakeSqs(get_queue_attributes=[{"Attributes": {"ApproximateNumberOfMessages": "17"}}])
+    sqs = FakeClient(get_queue_attributes=[{"Attributes": {"ApproximateNumberOfMessages": "17"}}])
     assert await _queue(sqs).waiting() == 17
     assert sqs.calls == [
         ("get_queue_attributes", {"QueueUrl": "q", "AttributeNames": ["ApproximateNumberOfMessages"]})
@@ -116,14 +80,14 @@ async def test_a_receipt_that_holds_nothing_any_more_is_told_from_a_queue_that_f
     method: str, code: str
 ) -> None:
     """Only SQS's own words for it say that a message belongs to somebody else."""
-    queue = _queue(FakeSqs(**{method: [client_error(code)]}))
+    queue = _queue(FakeClient(**{method: [client_error(code)]}))
     with pytest.raises(LostOwnershipError if code in NOT_OURS else AwsFailure, match=code):
         await (queue.delete(MESSAGE) if method == "delete_message" else queue.hide("r", 0))
 
 
 async def test_a_queue_that_cannot_be_reached_is_a_transient_failure() -> None:
     """No answer has no code."""
-    queue = _queue(FakeSqs(receive_message=[EndpointConnectionError(endpoint_url="http://q")]))
+    queue = _queue(FakeClient(receive_message=[EndpointConnectionError(endpoint_url="http://q")]))
     with pytest.raises(AwsFailure) as caught:
         await queue.receive()
     assert (caught.value.code, caught.value.reason) == ("", "aws_error")
@@ -131,7 +95,7 @@ async def test_a_queue_that_cannot_be_reached_is_a_transient_failure() -> None:
 
 async def test_hiding_and_deleting_name_the_receipt() -> None:
     """They say which message, for how long."""
-    sqs = FakeSqs()
+    sqs = FakeClient()
     await _queue(sqs).hide("r", 7)
     await _queue(sqs).delete(MESSAGE)
     assert sqs.calls == [
@@ -154,7 +118,7 @@ async def test_hiding_and_deleting_name_the_receipt() -> None:
 )
 async def test_a_dead_letter_says_why_in_characters_that_sqs_takes(detail: str, given: str) -> None:
     """The body goes as it came, the reason beside it, and only then the message is deleted."""
-    sqs = FakeSqs()
+    sqs = FakeClient()
     await _queue(sqs).dead_letter(MESSAGE, DocumentFailure("too_long", detail))
     assert sqs.calls == [
         (
@@ -177,7 +141,7 @@ async def test_a_dead_letter_says_why_in_characters_that_sqs_takes(detail: str, 
 
 async def test_a_dead_letter_without_detail_has_no_empty_attribute() -> None:
     """SQS refuses one."""
-    sqs = FakeSqs()
+    sqs = FakeClient()
     await _queue(sqs).dead_letter(MESSAGE, TransientFailure("busy", ""))
     assert sqs.calls[0][1]["MessageAttributes"] == {
         "reason": _text("busy"),
@@ -190,7 +154,7 @@ async def test_a_dead_letter_without_detail_has_no_empty_attribute() -> None:
 @pytest.mark.parametrize("method", ["send_message", "send_message_batch"])
 async def test_whatever_takes_a_messages_place_has_its_trace(method: str, names: set[str]) -> None:
     """W3C's as attributes, X-Ray's as the system attribute that SQS knows; what it has not is left out."""
-    sqs = FakeSqs()
+    sqs = FakeClient()
     message = replace(MESSAGE, trace={name: TRACE[name] for name in names})
     if method == "send_message":
         await _queue(sqs).dead_letter(message, DocumentFailure("r", ""))
@@ -206,7 +170,7 @@ async def test_whatever_takes_a_messages_place_has_its_trace(method: str, names:
 
 async def test_a_message_that_could_not_be_put_away_is_not_deleted() -> None:
     """A dead letter that SQS refuses leaves the message where it is."""
-    sqs = FakeSqs(send_message=[client_error("Throttled")])
+    sqs = FakeClient(send_message=[client_error("Throttled")])
     with pytest.raises(AwsFailure):
         await _queue(sqs).dead_letter(MESSAGE, DocumentFailure("too_long", "d"))
     assert [name for name, _ in sqs.calls] == ["send_message"]
@@ -217,7 +181,7 @@ async def test_a_message_that_could_not_be_put_away_is_not_deleted() -> None:
 )
 async def test_a_message_is_replaced_by_one_for_each_document(count: int, batches: list[int]) -> None:
     """All are sent, ten at a time, with the trace context, before the message that asked for them goes."""
-    sqs, bodies = FakeSqs(), [f"body {number}" for number in range(count)]
+    sqs, bodies = FakeClient(), [f"body {number}" for number in range(count)]
     await _queue(sqs).replace(MESSAGE, bodies)
     assert [name for name, _ in sqs.calls] == ["send_message_batch"] * len(batches) + ["delete_message"]
     sent = [given for name, given in sqs.calls if name == "send_message_batch"]
@@ -234,7 +198,7 @@ async def test_a_message_is_replaced_by_one_for_each_document(count: int, batche
 @pytest.mark.parametrize("bad", [{"Failed": [{"Id": "3", "Code": "InternalError"}]}, client_error("Busy")])
 async def test_a_message_whose_documents_were_not_all_sent_is_not_deleted(bad: object) -> None:
     """It comes again, and then all of them are sent again: twice is harmless, never is not."""
-    sqs = FakeSqs(send_message_batch=[{"Successful": []}, bad])
+    sqs = FakeClient(send_message_batch=[{"Successful": []}, bad])
     with pytest.raises(TransientFailure) as caught:
         await _queue(sqs).replace(MESSAGE, ["{}"] * 25)
     assert caught.value.reason == "aws_error"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.worker import messages
 from tests.worker import fault_proxy, scripted_ollama
-from tests.worker.fault_proxy import (
+from tests.worker.faults import (
     CONFLICT,
     COPY,
     DUPLICATE,

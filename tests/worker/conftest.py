@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,12 @@ def moto() -> Generator[str]:
     """AWS on a free loopback port; its state is the process's, so each test makes names of its own."""
     with moto_server.running() as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def name() -> str:
+    """A name of the test's own for queue and bucket."""
+    return f"faults-{secrets.token_hex(4)}"
 
 
 @pytest.fixture

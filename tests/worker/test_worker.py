@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,50 +219,6 @@ def test_a_killed_workers_document_is_answered_by_the_next_worker(rig: Rig, olla
 
     assert rig.results(key) == ["about orphan"]
     assert rig.outcomes(key) == ["running", "answered"]
-
-
-def test_sigterm_finishes_the_document_in_hand_and_takes_no_other(rig: Rig, ollama: ScriptedOllama) -> None:
-    """A worker that is told to go answers what it holds, leaves the rest in the queue, and ends with 0."""
-    release = threading.Event()
-
-    def when_told(body: dict[str, Any]) -> Reply:
-        release.wait(20)
-        return answer(f"about {body['prompt']}")
-
-    ollama.script = when_told
-    worker = rig.worker()
-    first = rig.upload("first.txt", b"first")
-    eventually(lambda: ollama.asked)
-    second = rig.upload("second.txt", b"second")
-    worker.send_signal(signal.SIGTERM)
-    eventually(lambda: "stopping" in rig.log())
-    release.set()
-
-    assert worker.wait(10) == 0
-    assert rig.results(first) == ["about first"]
-    assert rig.results(second) == []
-    assert rig.counts() == (1, 0)
-
-
-def test_what_cannot_be_finished_in_the_grace_time_is_handed_back_at_once(
-    rig: Rig, ollama: ScriptedOllama
-) -> None:
-    """A document that outlasts the grace time is visible to others the moment that the worker gives it up."""
-    release = threading.Event()
-
-    def never(_: dict[str, Any]) -> None:
-        release.wait(20)
-
-    ollama.script = never
-    worker = rig.worker(grace_seconds=16, visibility_seconds=300)
-    key = rig.upload("long.txt", b"long")
-    eventually(lambda: ollama.asked)
-    worker.send_signal(signal.SIGTERM)
-
-    assert worker.wait(10) == 0
-    release.set()
-    assert rig.counts() == (1, 0)
-    assert rig.outcomes(key) == ["released"]
 
 
 def test_a_server_that_dies_costs_no_document_an_attempt(rig: Rig, ollama: ScriptedOllama) -> None:

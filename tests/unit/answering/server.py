@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import httpx
 
 from runtime.ollama.client import Ollama
-from runtime.spec import ModelSource, ModelSpec, Options, Sampling, TaskSpec
+from runtime.spec import ModelSource, ModelSpec, Options, Sampling
 from runtime.worker import answering
+from tests.unit import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
 
+    from runtime.spec import TaskSpec
     from runtime.worker.answering import Answer
 
 GOOD: dict[str, Any] = {
@@ -37,17 +39,12 @@ TOO_LONG = httpx.Response(400, json={"error": "the input length exceeds the cont
 
 def task(**changes: object) -> TaskSpec:
     """A task with small limits."""
-    return TaskSpec(
-        name="a",
-        model=ModelSpec(source=ModelSource.model_validate({"from": "tiny:1b"})),
-        prompt="Summarize.",
-        options=Options(num_ctx=1024, num_predict=64, temperature=0, stop=("END",)),
-        accepts=("text/plain",),
-        queue_url="https://queue",
-        dead_letter_url="https://dead",
-        documents_bucket="documents",
-        results_bucket="results",
-    ).model_copy(update=changes)
+    small = {
+        "model": ModelSpec(source=ModelSource.model_validate({"from": "tiny:1b"})),
+        "prompt": "Summarize.",
+        "options": Options(num_ctx=1024, num_predict=64, temperature=0, stop=("END",)),
+    }
+    return tasks.task(**small | changes)
 
 
 def says(**changes: object) -> httpx.Response:

@@ -1,29 +1,19 @@
-"""Documents as S3 would have given them, and a task that takes every type."""
+"""Documents as S3 would have given them."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from runtime.spec import DocumentType, ModelSource, ModelSpec, TaskSpec
 from runtime.worker.documents import Content, Fetched, read
+from tests.unit import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-TASK = TaskSpec(
-    name="reader",
-    model=ModelSpec(source=ModelSource.model_validate({"from": "tiny"})),
-    accepts=get_args(DocumentType),
-    queue_url="q",
-    dead_letter_url="d",
-    documents_bucket="documents",
-    results_bucket="results",
-)
 
 
 class Reader(Protocol):
@@ -57,7 +47,7 @@ def reader(temporary: Path) -> Iterator[Reader]:
                 Fetched(tempfile.TemporaryFile(buffering=0), len(content), declared, "v")
             ) as given:
                 given.file.write(content)
-                found = await read(given, key, TASK.model_copy(update=task), vision=vision)
+                found = await read(given, key, tasks.task(**task), vision=vision)
             open_files.callback(found.close)
             return found
 

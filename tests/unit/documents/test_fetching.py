@@ -19,7 +19,7 @@ from runtime.worker.aws import Aws, AwsFailure
 from runtime.worker.documents import Documents
 from runtime.worker.failures import DocumentFailure
 from runtime.worker.messages import Job
-from tests.unit.documents.conftest import TASK
+from tests.unit.tasks import task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def documents(script: Script, temporary: Path) -> Iterator[Documents]:
     nothing: Any = None
     yield Documents(
         Aws(s3=client, sqs=nothing, events=nothing),
-        TASK.model_copy(update={"max_text_bytes": 10, "max_file_bytes": 20}),
+        task(max_text_bytes=10, max_file_bytes=20),
     )
     script.resume.set()
     client.close()
