@@ -23,6 +23,7 @@ from runtime.template import names as prompt_inputs
 __all__ = [
     "MAX_VISIBILITY_SECONDS",
     "METRICS_NAMESPACE",
+    "MODEL_ANNOTATION",
     "DocumentType",
     "Frozen",
     "LongDocuments",
@@ -61,6 +62,9 @@ Think = StrictBool | Literal["low", "medium", "high", "max"]
 
 MAX_VISIBILITY_SECONDS = 43_200
 """SQS hides a message for 12 hours at most, counted from its first receive (SQS developer guide, quotas)."""
+
+MODEL_ANNOTATION = "ollama-eks/model"
+"""On every pod template that needs a model of the store: its hash, which garbage collection looks for."""
 
 
 class TaskSpec(Frozen):

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 # The registry has answered and would answer the same again, but for 408 and 429, which ask for patience.
 _REFUSED = re.compile(r"pull model manifest: (unauthorized|4(?!08|29)\d\d:)")
 _NOT_FOUND = "pull model manifest: file does not exist"
-_NO_SPACE = "no space left on device"
+# The machine's troubles in Go's words (`zerrors_linux_amd64.go`, which has renamed a stale handle): room can
+# be made, and another pod may have a better disk, mount or memory.
+_OF_THE_MACHINE = re.compile(
+    "no space left on device|disk quota exceeded|input/output error|stale (NFS )?file handle"
+    "|no locks available|too many open files|cannot allocate memory"
+)
 _NOT_QUANTISED = "quantization is only supported for F16, BF16 and F32 models"
 # `KV.FileType` of the pinned server reads 0, which says F32, as no type.
 _QUANTISABLE = (
@@ -36,6 +41,10 @@ _QUANTISABLE = (
 
 class ServerError(Exception):
     """An error line of the server, in its own words."""
+
+
+class CutShortError(ServerError):
+    """The server's answer ended without a last word, good or bad."""
 
 
 class Step(BaseModel):
@@ -95,7 +104,8 @@ class Builder:
         try:
             await self._follow("/api/create", recipe.create_request(spec.reference, origin))
         except ServerError as error:
-            code = os.EX_UNAVAILABLE if _NO_SPACE in str(error) else os.EX_DATAERR
+            mends = isinstance(error, CutShortError) or _OF_THE_MACHINE.search(str(error))
+            code = os.EX_UNAVAILABLE if mends else os.EX_DATAERR
             remedy = _QUANTISABLE if str(error) == _NOT_QUANTISED else ""
             sentence = f"Ollama cannot build the model: {error}{remedy}"
             raise CommandError(sentence, code) from error
@@ -147,7 +157,8 @@ class Builder:
         """Sends one request and follows its lines to `success`, without which HTTP 200 proves nothing.
 
         Raises:
-            ServerError: an error line, or an end without `success`.
+            ServerError: an error line.
+            CutShortError: an end without `success`.
             TimeoutError: a registry was asked and nothing has moved for `stall_seconds`.
         """
         furthest: dict[str, int] = {}
@@ -167,7 +178,7 @@ class Builder:
                     silence.reschedule(asyncio.get_running_loop().time() + stall_seconds)
         if step.status != "success":
             msg = f"its answer ended with {step.status!r} instead of success"
-            raise ServerError(msg)
+            raise CutShortError(msg)
 
 
 def _moved(step: Step, furthest: dict[str, int]) -> bool:

@@ -1,4 +1,7 @@
-"""Removes from a store what no model needs any more: `ollama-eks-provision --collect STORE ROOT...`."""
+"""Removes from a store what no model needs any more: `ollama-eks-provision --collect STORE ROOT...`.
+
+In a cluster the roots are the models that its workloads name: `--roots-of LIST`, see `workloads`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from runtime import logs
+from runtime import cluster, logs
 from runtime.command import MARKER, CommandError
-from runtime.ollama import pool, staging
+from runtime.ollama import pool, staging, workloads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +49,7 @@ def main() -> None:
 
     Raises:
         CommandError: there are no roots, or one is none (`os.EX_DATAERR`); a file of roots cannot be read
-            (`os.EX_NOINPUT`); there is no such store (`os.EX_NOINPUT`).
+            (`os.EX_NOINPUT`); there is no such store (`os.EX_NOINPUT`); or as of `workloads.models`.
         SystemExit: the command line itself is wrong, or asks for help.
     """
     parser = argparse.ArgumentParser(prog="ollama-eks-provision", description=__doc__)
@@ -54,6 +57,14 @@ def main() -> None:
     parser.add_argument("roots", metavar="ROOT", nargs="*", help="hash or directory of a model to keep")
     parser.add_argument(
         "--roots", metavar="FILE", dest="files", action="append", default=[], help="more, by line"
+    )
+    parser.add_argument(
+        "--roots-of",
+        metavar="LIST",
+        action="append",
+        default=[],
+        help="more: what the workloads of a list of the API server name, such as "
+        "apis/apps/v1/namespaces/NAMESPACE/deployments; in a pod with a token that may list it",
     )
     parser.add_argument("--no-roots", action="store_true", help="keep none: needed where there are no roots")
     parser.add_argument(
@@ -63,15 +74,18 @@ def main() -> None:
     given = parser.parse_args()
     if not given.collect.is_dir():
         raise CommandError(f"there is no store {given.collect}", os.EX_NOINPUT)
+    logs.configure()
     roots = _roots([*given.roots, *(line for file in given.files for line in _lines(file))])
+    if given.roots_of:
+        roots |= workloads.models(cluster.connect(), given.roots_of)
     if bool(roots) == given.no_roots:
         sentence = (
             "--no-roots and roots exclude each other: give one or the other"
             if roots
-            else "no roots are given, so every model of the store would go: if that is meant, say --no-roots"
+            # Of a cluster, too: a stack without models has no collector, so none is a wrong answer.
+            else "there are no roots, so every model of the store would go: if that is meant, say --no-roots"
         )
         raise CommandError(sentence, os.EX_DATAERR)
-    logs.configure()
     collect(given.collect, roots, kept_seconds=given.days * _DAY_SECONDS, dry_run=given.dry_run)
 
 

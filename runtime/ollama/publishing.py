@@ -34,8 +34,8 @@ def publish(spec: ModelSpec, models: Path, *, hashed: AbstractSet[str] = frozens
         hashed: the digests of blobs that this run has hashed already.
 
     Raises:
-        CommandError: the model is not there or damaged (`os.EX_UNAVAILABLE`), or something that is no
-            published model is in the way (`os.EX_DATAERR`).
+        CommandError: the model is not there or damaged, or something that is no published model has come in
+            the way, which the next run takes out of it (`os.EX_UNAVAILABLE`).
     """
     path = models / ModelName.parse(spec.reference).manifest
     manifest = _manifest(path, spec.reference, models)
@@ -113,8 +113,8 @@ def _rename(models: Path, directory: Path) -> None:
         if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
             raise
         if not (directory / MARKER).exists():
-            sentence = f"{directory} is in the way and holds no {MARKER}: remove it, then run this again"
-            raise CommandError(sentence, os.EX_DATAERR) from error
+            sentence = f"{directory} is in the way and holds no {MARKER}: run this again, which removes it"
+            raise CommandError(sentence, os.EX_UNAVAILABLE) from error
     sync(directory.parent)
 
 

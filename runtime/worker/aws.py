@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 
 from runtime.worker.failures import TransientFailure
 
@@ -52,6 +52,10 @@ class AwsFailure(TransientFailure):
         super().__init__("aws_error", f"{operation}: {detail}")
 
 
+class MissingCredentialsError(Exception):
+    """The SDK finds no credentials, or whoever hands them out gives none; the message says which."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aws:
     """The services that a worker uses. Clients are thread-safe, and dear to make: one of each."""
@@ -66,10 +70,31 @@ def connect() -> Aws:
     return Aws(s3=client("s3"), sqs=client("sqs"), events=client("events"))
 
 
+def require_credentials() -> None:
+    """Sees to it that the SDK has credentials: a client that is made without never gets any.
+
+    What it finds is what the clients use: it costs a start nothing.
+
+    Raises:
+        MissingCredentialsError: there are none now.
+    """
+    try:
+        found = session().get_credentials()
+    except CredentialRetrievalError as error:
+        raise MissingCredentialsError(str(error)) from error
+    if found is None:
+        raise MissingCredentialsError("the environment holds none, and names no agent that hands them out")
+
+
 def client(service: str, config: Config = PATIENT) -> Any:  # noqa: ANN401  400 overloads in boto3's own type
     """One service's client."""
-    make: Any = cast("Any", boto3).client
-    return make(service, config=config)
+    return session().client(service, config=config)
+
+
+@functools.cache
+def session() -> Any:  # noqa: ANN401  as above
+    """What all clients share: the SDK's settings, and the credentials that it has found."""
+    return cast("Any", boto3).Session()
 
 
 async def put_metric_data(namespace: str, data: list[dict[str, object]]) -> None:

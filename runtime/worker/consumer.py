@@ -109,13 +109,13 @@ class Consumer:
     async def _receive(self, stop: asyncio.Event) -> Message | None:
         """One message, as soon as this hand may ask; None where there is none, or none is to be."""
         async with self._polling:
-            if not await _unless(stop, self._server.wait_until_ready()):
+            if not await unless(stop, self._server.wait_until_ready()):
                 return None
             try:
                 message = await self._queue.receive()
             except TransientFailure as error:
                 log.error("no message can be received", problem=error.detail)
-                await _unless(stop, self._clock.sleep(PAUSE_SECONDS))
+                await unless(stop, self._clock.sleep(PAUSE_SECONDS))
                 return None
         if message is None or not stop.is_set():
             return message
@@ -151,7 +151,7 @@ class Consumer:
         await asyncio.wait(hands)
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+async def unless(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
     """Runs `work` to its end, or until `stop`: then it is cancelled, and the answer is False."""
     stopping = asyncio.ensure_future(stop.wait())
     working = asyncio.ensure_future(work)

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from runtime import logs
 from runtime.ollama.client import Ollama
 from runtime.spec import TaskSpec
-from runtime.worker import aws, cloudwatch, health, pod
-from runtime.worker.consumer import HANDS_PER_SLOT, Consumer
+from runtime.worker import aws, cloudwatch, credentials, health, pod
+from runtime.worker.consumer import HANDS_PER_SLOT, Consumer, unless
 from runtime.worker.documents import Documents
 from runtime.worker.ends import Ends
 from runtime.worker.handler import Handler
@@ -50,44 +50,57 @@ async def work(task: TaskSpec, ollama_host: str) -> None:
     loop.set_default_executor(ThreadPoolExecutor(2 * HANDS_PER_SLOT * task.parallel + OTHER_CALLS))
 
     metrics = Metrics(task.name)
-    clients = aws.connect()
-    queue, results, journal = Queue(clients, task), Results(clients, task), Journal(_journal_folder(task))
-    turns = Turns(task.parallel)
-    # What the SDK has loaded by now stays: the collector need not look through it for ever.
-    gc.freeze()
     ollama = Ollama(ollama_host)
+    server = Server(ollama, task, loaded=metrics.model_loaded)
+    consumer: Consumer | None = None
+
+    def busy() -> bool:
+        return consumer is not None and consumer.busy
+
     try:
-        server = Server(ollama, task, loaded=metrics.model_loaded)
-        ends = Ends(task=task, queue=queue, results=results, ended=metrics.ended)
-        handler = Handler(
-            task=task,
-            queue=queue,
-            documents=Documents(clients, task),
-            results=results,
-            server=server,
-            ollama=ollama,
-            journal=journal,
-            ends=ends,
-        )
-        consumer = Consumer(
-            task=task, queue=queue, handler=handler, server=server, turns=turns, metrics=metrics
-        )
         async with health.serving(
             task.health_port,
             server=lambda: server.alive,
             # A pod that is not ready is the first to go when there are to be fewer.
-            ready=lambda: server.ready or consumer.busy,
+            ready=lambda: server.ready or busy(),
             metrics=metrics.exposition,
         ):
+            me = pod.connect()
+            # Alive by now, or the kubelet would restart the container before the wait is over.
+            if not await unless(stop, credentials.awaited(me)):
+                return
+            clients = aws.connect()
+            queue, results = Queue(clients, task), Results(clients, task)
+            journal = Journal(_journal_folder(task))
+            # What the SDK has loaded by now stays: the collector need not look through it for ever.
+            gc.freeze()
+            ends = Ends(task=task, queue=queue, results=results, ended=metrics.ended)
+            handler = Handler(
+                task=task,
+                queue=queue,
+                documents=Documents(clients, task),
+                results=results,
+                server=server,
+                ollama=ollama,
+                journal=journal,
+                ends=ends,
+            )
+            consumer = Consumer(
+                task=task,
+                queue=queue,
+                handler=handler,
+                server=server,
+                turns=Turns(task.parallel),
+                metrics=metrics,
+            )
             log.info("started", task=task.name, model=task.model.reference)
             aside = [cloudwatch.push(metrics, aws.put_metric_data)]
-            if (me := pod.connect()) is not None:
-                aside.append(pod.mind(me, lambda: consumer.busy))
+            if me is not None:
+                aside.append(pod.mind(me, busy))
             await ends.of_predecessor(journal)
             await _beside(consumer.run(stop), aside)
     finally:
         await ollama.close()
-    log.info("stopped")
 
 
 async def _beside(work: Coroutine[None, None, None], aside: Sequence[Coroutine[None, None, None]]) -> None:
@@ -118,9 +131,13 @@ def main() -> None:
     try:
         # Of a document's cost in processor time a tenth is the loop's; with asyncio's own it is a fifth.
         uvloop.run(work(task, os.environ.get("OLLAMA_HOST", "127.0.0.1:11434")))
+    except aws.MissingCredentialsError as error:
+        log.error("no AWS credentials", problem=str(error))
+        sys.exit(os.EX_NOPERM)
     except OSError as error:
         log.error("cannot start", problem=str(error))
         sys.exit(os.EX_UNAVAILABLE)
+    log.info("stopped")
 
 
 if __name__ == "__main__":

@@ -7,23 +7,20 @@ pod that is chosen all the same drains, and nothing is lost. So no failure here 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import structlog
+
+from runtime import cluster
+from runtime.cluster import CREDENTIALS, Cluster, ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
 log = structlog.get_logger()
-
-CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet mounts a pod's token and the cluster's CA."""
 
 ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
 BUSY_COST = "1000"
@@ -38,66 +35,46 @@ PAUSE_SECONDS = 1.0
 """After a patch; with the time to settle, two are never closer than two seconds."""
 
 MAX_BACKOFF_SECONDS = 60.0
-REQUEST_SECONDS = 5.0
-
-
-class PodError(Exception):
-    """The API server could not be told; the message says why."""
 
 
 @dataclass(frozen=True)
 class Pod:
-    """This pod, as its API server knows it.
+    """This pod, as its API server knows it. An admission policy lets it do these two things to itself.
 
     Attributes:
-        url: of the pod's object.
-        token: the file with the token, read for each call because the kubelet renews it.
-        trust: the cluster's CA.
+        cluster: where it runs.
+        path: of its object.
     """
 
-    url: str
-    token: Path
-    trust: ssl.SSLContext
+    cluster: Cluster
+    path: str
 
     async def set_deletion_cost(self, cost: str) -> None:
-        """Sets the annotation.
+        """Sets the annotation, and sends nothing else.
 
         Raises:
-            PodError: it could not be set.
+            ClusterError: it could not be set.
         """
-        body = json.dumps({"metadata": {"annotations": {ANNOTATION: cost}}})
-        try:
-            headers = {
-                "Authorization": f"Bearer {self.token.read_text().strip()}",
-                "Content-Type": "application/merge-patch+json",
-            }
-            # A client for each call: they are rare, and a connection kept would be dead by the next.
-            async with httpx.AsyncClient(
-                verify=self.trust, trust_env=False, timeout=REQUEST_SECONDS
-            ) as client:
-                (await client.patch(self.url, content=body, headers=headers)).raise_for_status()
-        except httpx.HTTPStatusError as error:
-            answer = error.response
-            raise PodError(f"the API server answered {answer.status_code}: {answer.text[:500]}") from error
-        except (OSError, httpx.HTTPError) as error:
-            raise PodError(f"{type(error).__name__}: {error}") from error
+        await self.cluster.call(
+            "PATCH", self.path, merge_patch={"metadata": {"annotations": {ANNOTATION: cost}}}
+        )
+
+    async def delete(self) -> None:
+        """Asks for the pod's end; its containers get SIGTERM, and its ReplicaSet makes another one.
+
+        Raises:
+            ClusterError: it was refused, or could not be asked for.
+        """
+        await self.cluster.call("DELETE", self.path)
 
 
 def connect(environment: Mapping[str, str] = os.environ, credentials: Path = CREDENTIALS) -> Pod | None:
     """This pod, or None outside of a cluster, and where a pod is not told its name or given a token."""
-    host, port, namespace, name = (
-        environment.get(variable, "")
-        for variable in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAMESPACE", "POD_NAME")
-    )
-    token, authority = credentials / "token", credentials / "ca.crt"
-    if not (host and port and namespace and name and token.exists() and authority.exists()):
+    namespace, name = environment.get("POD_NAMESPACE", ""), environment.get("POD_NAME", "")
+    found = cluster.connect(environment, credentials)
+    if not (namespace and name and found):
         return None
-    where = f"[{host}]" if ":" in host else host
-    return Pod(
-        url=f"https://{where}:{port}/api/v1/namespaces/{namespace}/pods/{name}",
-        token=token,
-        trust=ssl.create_default_context(cafile=str(authority)),
-    )
+    return Pod(found, f"api/v1/namespaces/{namespace}/pods/{name}")
 
 
 async def mind(
@@ -120,7 +97,7 @@ async def mind(
             continue
         try:
             await pod.set_deletion_cost(BUSY_COST if state else IDLE_COST)
-        except PodError as error:
+        except ClusterError as error:
             # It may have been set all the same.
             told = None
             if complained is not state:

@@ -143,13 +143,40 @@ def test_an_end_without_success_is_no_success(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "code"),
-    [("template error: x", os.EX_DATAERR), ("write x: no space left on device", os.EX_UNAVAILABLE)],
+    ("last", "code", "reason"),
+    [
+        *(
+            pytest.param({"error": text}, code, text, id=text)
+            for code, texts in {
+                os.EX_DATAERR: ("template error: x", "unsupported architecture X"),
+                # What the operating system says to Go of a disk, EFS or memory that has its troubles.
+                os.EX_UNAVAILABLE: (
+                    "write x: no space left on device",
+                    "write x: disk quota exceeded",
+                    "read x: input/output error",
+                    "open x: stale file handle",
+                    "open x: stale NFS file handle",
+                    "open x: no locks available",
+                    "open x: too many open files in system",
+                    "fork/exec x: cannot allocate memory",
+                ),
+            }.items()
+            for text in texts
+        ),
+        pytest.param(
+            {"status": "writing manifest"},
+            os.EX_UNAVAILABLE,
+            "its answer ended with 'writing manifest' instead of success",
+            id="an end without success",
+        ),
+    ],
 )
-def test_a_build_fails_for_good_unless_room_was_short(tmp_path: Path, text: str, code: int) -> None:
-    """Building the same again gives the same, but room can be made."""
+def test_a_build_fails_for_good_unless_the_machine_is_at_fault(
+    tmp_path: Path, last: Mapping[str, object], code: int, reason: str
+) -> None:
+    """Building the same again gives the same, but another pod, or a while, heals what is no fault of it."""
     gguf = tmp_path / "model.gguf"
     gguf.touch()
     with pytest.raises(CommandError) as caught:
-        _make(tmp_path, ({"error": text},), modelfile=f"FROM {gguf}")
-    assert (caught.value.exit_code, str(caught.value)) == (code, f"Ollama cannot build the model: {text}")
+        _make(tmp_path, (last,), modelfile=f"FROM {gguf}")
+    assert (caught.value.exit_code, str(caught.value)) == (code, f"Ollama cannot build the model: {reason}")

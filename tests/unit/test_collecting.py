@@ -123,7 +123,7 @@ def test_without_roots_nothing_goes_unless_that_is_said(
     ends = [_run(monkeypatch, *arguments) for arguments, _ in wrong]
     assert [code for code, _ in ends] == [code for _, code in wrong]
     assert ends[0][1] == (
-        "no roots are given, so every model of the store would go: if that is meant, say --no-roots"
+        "there are no roots, so every model of the store would go: if that is meant, say --no-roots"
     )
     assert _left(tmp_path) == {"1", "a", "r"}
     empty.write_text(f"/models/{A}/\n")

@@ -33,7 +33,7 @@ def test_two_pods_at_once_publish_one_model(command: Command, models: Registry) 
 def test_losing_the_race_is_success_and_anything_else_in_the_way_is_not(
     command: Command, created: Path
 ) -> None:
-    """A published directory stays as it is; one without a marker is nobody's, and is named."""
+    """A published directory stays as it is; one without a marker is named, for the next run to remove."""
     spec = command.spec(**{"from": "tiny"})
     staging = command.store / ".staging" / "pod"
     directory = Path(spec.directory)
@@ -42,7 +42,7 @@ def test_losing_the_race_is_success_and_anything_else_in_the_way_is_not(
     shutil.copytree(created, staging)
     with pytest.raises(CommandError, match=f"^{directory} is in the way and holds no model.json") as caught:
         publishing.publish(spec, staging)
-    assert caught.value.exit_code == os.EX_DATAERR
+    assert caught.value.exit_code == os.EX_UNAVAILABLE
 
     (directory / MARKER).touch()
     before = tree(directory)
