@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help local test contract quick lint fmt bench bench-faults clean ci
+.PHONY: help local test test-cluster contract quick lint fmt bench bench-faults clean ci
 
 RUN := tools/uv run --frozen
 DOCUMENTS ?=
@@ -13,12 +13,17 @@ local: ## answer documents on this machine: DOCUMENTS=folder MODEL=name V=1
 	@$(RUN) ollama-eks local $(LOCAL)
 
 # Built here, not in a fixture: a test's time limit is no limit for a compiler.
-.PHONY: ollama
+.PHONY: ollama control-plane
 ollama:
 	@$(RUN) python -m cli.toolchain >/dev/null
+control-plane:
+	@$(RUN) python -m tests.cluster.tools >/dev/null
 
 test: ollama ## unit, graph and worker tests, with a real Ollama (built once)
 	$(RUN) pytest tests/unit tests/graph tests/worker
+
+test-cluster: ollama control-plane ## the program's objects on a real Kubernetes with KEDA (built once)
+	$(RUN) pytest tests/cluster
 
 contract: ollama ## judge a server version: OLLAMA_BINARY=/path/to/ollama
 	$(RUN) pytest tests/worker/test_api_contract.py
@@ -48,5 +53,5 @@ bench-faults: ## documents and model Jobs under faults of every kind: SEED=numbe
 clean: ## remove local runs, models and caches of this checkout
 	rm -rf .local .pytest_cache .ruff_cache .hypothesis
 
-ci: lint ollama ## what CI runs: lint, then every tier in one call
+ci: lint ollama control-plane ## what CI runs: lint, then every tier in one call
 	$(RUN) pytest

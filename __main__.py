@@ -5,7 +5,9 @@ import pulumi
 from components import stack
 from components.addons import Addons, AddonsArgs
 from components.cluster import Cluster, ClusterArgs
+from components.collector import Collector, CollectorArgs
 from components.documents import Documents, DocumentsArgs
+from components.keda import Keda, KedaArgs
 from components.model import Model, ModelArgs
 from components.model_queue import ModelQueue, ModelQueueArgs
 from components.model_store import ModelStore, ModelStoreArgs
@@ -14,6 +16,7 @@ from components.network import Network, NetworkArgs
 from components.node_addons import NodeAddons, NodeAddonsArgs
 from components.nodes import Nodes, NodesArgs
 from components.platform import Platform
+from components.pod_rules import PodRules, PodRulesArgs
 from components.service import Service, ServiceArgs
 
 this = stack.load()
@@ -33,11 +36,16 @@ queues = {
 
 # Created after the nodes that their pods need; deleted before them, so that the pods can leave in peace.
 on_nodes = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[nodes])
-addons = Addons("addons", AddonsArgs(cluster=cluster, queues=tuple(queues.values())), on_nodes)
-# Created after the driver that mounts the store, and KEDA. Deleted before both: only the namespaces, and the
-# claims in them, wait until the last pod is gone.
+addons = Addons("addons", AddonsArgs(stack=this, cluster=cluster), on_nodes)
+# Created after the driver that mounts the store. Deleted before it: only the namespaces, and the claims in
+# them, wait until the last pod is gone.
 on_addons = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[addons])
 namespaces = Namespaces("namespaces", on_addons)
+keda = Keda(
+    "keda",
+    KedaArgs(stack=this, cluster=cluster, namespaces=namespaces, queues=tuple(queues.values())),
+    on_addons,
+)
 store = ModelStore(
     "models",
     ModelStoreArgs(stack=this, network=network, cluster=cluster, namespaces=namespaces),
@@ -45,8 +53,16 @@ store = ModelStore(
 )
 
 platform = Platform(
-    stack=this, cluster=cluster, namespaces=namespaces, store=store, documents=documents, addons=addons
+    stack=this,
+    cluster=cluster,
+    namespaces=namespaces,
+    store=store,
+    documents=documents,
+    keda=keda,
+    pod_rules=PodRules("pod-rules", PodRulesArgs(namespaces=namespaces), on_addons),
 )
+if this.settings.collect_models:
+    Collector("collector", CollectorArgs(platform=platform), on_addons)
 for model in models:
     queue = queues[model.name]
     ready = Model(model.name, ModelArgs(platform=platform, model=model), on_addons)
@@ -55,3 +71,14 @@ for model in models:
 pulumi.export("documents", documents.documents.bucket)
 pulumi.export("results", documents.results.bucket)
 pulumi.export("cluster", cluster.name)
+# What a program of yours needs to put a model of this stack beside its own container: examples/own_container.
+pulumi.export(
+    "serving",
+    {
+        "namespace": namespaces.serving,
+        "readClaim": store.read_claim,
+        "priorityClass": platform.pod_rules.priority_class,
+        "image": this.settings.image,
+        "models": {model.name: model.spec.to_json() for model in models},
+    },
+)

@@ -50,11 +50,43 @@ def _rule(name: str, _: Inputs) -> dict[str, Any]:
     return {"name": rule, "arn": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}"}
 
 
+def _alarm(name: str, inputs: Inputs) -> dict[str, Any]:
+    alarm = inputs.get("alarmName", f"{name}-{SUFFIX}")
+    return {"name": alarm, "arn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm}"}
+
+
+def _topic(name: str, _: Inputs) -> dict[str, Any]:
+    topic = f"{name}-{SUFFIX}"
+    return {"name": topic, "arn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic}"}
+
+
+def _log_group(name: str, inputs: Inputs) -> dict[str, Any]:
+    group = inputs.get("name", f"{name}-{SUFFIX}")
+    return {"name": group, "arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}"}
+
+
+def _node_group(name: str, _: Inputs) -> dict[str, Any]:
+    return {"resources": [{"autoscalingGroups": [{"name": f"eks-{name}-{SUFFIX}"}]}]}
+
+
+def _existing_subnet(inputs: Inputs) -> dict[str, Any]:
+    """An empty private subnet, in the zone that the last letter of its id names."""
+    zone = f"{REGION}{inputs['id'][-1]}"
+    return {"availabilityZone": zone, "availableIpAddressCount": 16_379, "mapPublicIpOnLaunch": False}
+
+
 COMPUTED: dict[str, Row] = {
+    "aws:autoscaling/tag:Tag": _nothing,
+    "aws:budgets/budget:Budget": _nothing,
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm": _alarm,
+    "aws:cloudwatch/dashboard:Dashboard": _nothing,
     "aws:cloudwatch/eventRule:EventRule": _rule,
     "aws:cloudwatch/eventTarget:EventTarget": _nothing,
+    "aws:cloudwatch/logGroup:LogGroup": _log_group,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _alarm,
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": _nothing,
     "aws:ec2/eip:Eip": lambda name, _: {"allocationId": f"eipalloc-{name}"},
+    "aws:ec2/flowLog:FlowLog": _nothing,
     "aws:ec2/internetGateway:InternetGateway": _nothing,
     "aws:ec2/launchTemplate:LaunchTemplate": lambda _name, _inputs: {"latestVersion": 1},
     "aws:ec2/natGateway:NatGateway": _nothing,
@@ -70,9 +102,10 @@ COMPUTED: dict[str, Row] = {
     "aws:efs/mountTarget:MountTarget": _nothing,
     "aws:eks/addon:Addon": _nothing,
     "aws:eks/cluster:Cluster": lambda _, inputs: {
-        "vpcConfig": {"clusterSecurityGroupId": f"sg-{inputs['name']}", "subnetIds": []}
+        "endpoint": f"https://{inputs['name']}.{REGION}.eks.amazonaws.com",
+        "vpcConfig": {"clusterSecurityGroupId": f"sg-{inputs['name']}", "subnetIds": []},
     },
-    "aws:eks/nodeGroup:NodeGroup": _nothing,
+    "aws:eks/nodeGroup:NodeGroup": _node_group,
     "aws:eks/podIdentityAssociation:PodIdentityAssociation": _nothing,
     "aws:iam/role:Role": lambda name, _: {"arn": f"arn:aws:iam::{ACCOUNT}:role/{name}-{SUFFIX}"},
     "aws:iam/rolePolicy:RolePolicy": _nothing,
@@ -82,12 +115,18 @@ COMPUTED: dict[str, Row] = {
     "aws:s3/bucketPolicy:BucketPolicy": _nothing,
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _nothing,
     "aws:s3/bucketVersioning:BucketVersioning": _nothing,
+    "aws:sns/topic:Topic": _topic,
+    "aws:sns/topicPolicy:TopicPolicy": _nothing,
+    "aws:sns/topicSubscription:TopicSubscription": _nothing,
     "aws:sqs/queue:Queue": _queue,
     "aws:sqs/queuePolicy:QueuePolicy": _nothing,
     "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": _nothing,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _nothing,
     "eks:index:Cluster": lambda _, inputs: {"kubeconfigJson": f'{{"clusters":["{inputs["name"]}"]}}'},
+    "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": _named,
+    "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": _named,
     "kubernetes:apps/v1:Deployment": _named,
+    "kubernetes:batch/v1:CronJob": _named,
     "kubernetes:batch/v1:Job": _named,
     "kubernetes:core/v1:ConfigMap": _named,
     "kubernetes:core/v1:Namespace": _named,
@@ -97,10 +136,18 @@ COMPUTED: dict[str, Row] = {
     "kubernetes:helm.sh/v3:Release": _nothing,
     "kubernetes:keda.sh/v1alpha1:ClusterTriggerAuthentication": _named,
     "kubernetes:keda.sh/v1alpha1:ScaledObject": _named,
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy": _named,
+    "kubernetes:rbac.authorization.k8s.io/v1:Role": _named,
+    "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": _named,
+    "kubernetes:scheduling.k8s.io/v1:PriorityClass": _named,
     "pulumi:providers:kubernetes": _nothing,
 }
 
-INVOKES: dict[str, dict[str, Any]] = {
+INVOKES: dict[str, dict[str, Any] | Callable[[Inputs], dict[str, Any]]] = {
     "aws:cloudwatch/getEventBus:getEventBus": {"arn": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"},
-    "aws:index/getPartition:getPartition": {"partition": "aws"},
+    "aws:ec2/getSubnet:getSubnet": _existing_subnet,
+    "aws:ec2/getSubnets:getSubnets": lambda inputs: {"ids": inputs["filters"][1]["values"]},
+    "aws:ec2/getVpc:getVpc": {"enableDnsHostnames": True, "enableDnsSupport": True},
+    "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": ACCOUNT},
+    "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
 }

@@ -73,6 +73,14 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Project:
+    """A Pulumi project: the prefix of its config's keys, and its program."""
+
+    name: str
+    program: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """Everything that one stack registers.
 
@@ -100,12 +108,20 @@ class Graph:
         return found[0]
 
 
-def evaluate(stack_file: Path, changes: Mapping[str, Any] | None = None) -> Graph:
-    """Runs the program over a stack file and returns what it registers.
+def evaluate(
+    stack_file: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    project: Project = Project(PROJECT, ROOT / "__main__.py"),
+    references: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Graph:
+    """Runs a program over a stack file and returns what it registers.
 
     Args:
         stack_file: a `Pulumi.<stack>.yaml`.
         changes: config values that replace those of the file, keys without the project's prefix.
+        project: whose program it is.
+        references: the outputs of each stack that the program refers to.
 
     Raises:
         GraphError: with the program's own message, such as every problem of the config.
@@ -115,18 +131,20 @@ def evaluate(stack_file: Path, changes: Mapping[str, Any] | None = None) -> Grap
         values = dict(loaded["config"])
     except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise GraphError(f"{stack_file} is not a stack file with a `config` map: {error}") from error
-    values |= {f"{PROJECT}:{key}": value for key, value in (changes or {}).items()}
+    values |= {f"{project.name}:{key}": value for key, value in (changes or {}).items()}
     stack = stack_file.name.removeprefix("Pulumi.").removesuffix(".yaml")
     # A thread and an empty context: the SDK keeps its settings in context variables, its loop in the thread.
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(contextvars.Context().run, _run, stack, values).result()
+        return pool.submit(contextvars.Context().run, _run, project, stack, values, references or {}).result()
 
 
-def _run(stack: str, values: dict[str, Any]) -> Graph:
+def _run(
+    project: Project, stack: str, values: dict[str, Any], references: Mapping[str, Mapping[str, Any]]
+) -> Graph:
     pulumi.runtime.set_all_config(
         {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
     )
-    answers = _Answers()
+    answers = _Answers(references)
     recorder = _Recorder(answers)
     # It ends what a program that fails leaves behind: pending outputs, registrations in other threads.
     with asyncio.Runner() as runner:
@@ -136,8 +154,8 @@ def _run(stack: str, values: dict[str, Any]) -> Graph:
         # The one thing that the SDK shares between contexts: what an evaluation that failed was waiting for.
         SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]  a property of a context
         try:
-            mocks.set_mocks(answers, project=PROJECT, stack=stack, monitor=recorder)
-            exports = runner.run(_program(), context=contextvars.copy_context())
+            mocks.set_mocks(answers, project=project.name, stack=stack, monitor=recorder)
+            exports = runner.run(_program(project.program), context=contextvars.copy_context())
         except pulumi.RunError as error:
             raise GraphError(str(error)) from error
         finally:
@@ -160,11 +178,11 @@ def _loop_of_this_thread() -> Generator[None]:
     asyncio.set_event_loop(None)
 
 
-async def _program() -> Any:  # noqa: ANN401  what a program exports
+async def _program(path: Path) -> Any:  # noqa: ANN401  what a program exports
     """Runs the program to its last registration, and gives back what it exports."""
 
     def main() -> None:
-        runpy.run_path(str(ROOT / "__main__.py"))
+        runpy.run_path(str(path))
 
     await run_pulumi_func(main)
     root: Any = get_root_resource()
@@ -177,16 +195,20 @@ class _Answers(mocks.Mocks):
     What has no row is noted and answered with nothing: an error in here would fail every dependent too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, references: Mapping[str, Mapping[str, Any]]) -> None:
+        self.references = references
         self.missing: set[str] = set()
         self.doubled: set[str] = set()
 
     def call(self, args: mocks.MockCallArgs) -> Any:  # noqa: ANN401  the SDK takes a dict too
         if args.token not in INVOKES:
             self.missing.add(args.token)
-        return INVOKES.get(args.token, {})
+        answer = INVOKES.get(args.token, {})
+        return answer(args.args) if callable(answer) else answer
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        if args.typ == "pulumi:pulumi:StackReference":
+            return args.name, {"name": args.name, "outputs": self.references[args.name]}
         if args.typ not in COMPUTED:
             if args.custom:
                 self.missing.add(args.typ)
@@ -206,6 +228,10 @@ class _Recorder(mocks.MockMonitor):
     def Invoke(self, request: Any) -> Any:  # noqa: ANN401, N802  a gRPC method
         with _loop_of_this_thread():
             return super().Invoke(request)
+
+    def ReadResource(self, request: Any) -> Any:  # noqa: ANN401, N802  likewise
+        with _loop_of_this_thread():
+            return super().ReadResource(request)
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: ANN401, N802  likewise
         with _loop_of_this_thread():

@@ -101,6 +101,16 @@ def pod_memory_mib(instance: Instance, gpus: int) -> int:
     return int(instance.memory_mib * NODE_MEMORY_SHARE / pods_per_node(instance, gpus))
 
 
+def misfit(place: Place) -> str:
+    """Why no pod can have so many GPUs on such an instance; nothing where one can."""
+    name, has = place.instance_type, place.instance.gpus
+    if place.gpus > has:
+        return f"is more than the {has} GPU(s) of {name}"
+    if has and not place.gpus:
+        return f"would leave the GPU of {name} unused; choose a CPU type such as m7i.2xlarge"
+    return ""
+
+
 def cache_bytes(load: Load) -> int | None:
     """Keys and values of all tokens that can be in hand; None where the shape is unknown."""
     shape = load.shape

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from components.problems import did_you_mean
 from components.source import Source
 
 SOURCE = Source("EC2 DescribeInstanceTypes, as moto 5.2.5 ships its answers", date(2026, 10, 27))
@@ -19,6 +20,22 @@ UNUSABLE = {
     "gr6f": "has a fraction of a GPU, which no pod can ask for",
 }
 """GPU families that are left out, by their prefix, each with its reason."""
+
+
+ACCELERATOR_LABEL = "k8s.amazonaws.com/accelerator"
+"""On a node that has GPUs, or will when its driver is up (Cluster Autoscaler, `GPULabel`)."""
+
+ACCELERATORS = {
+    "T4": "nvidia-tesla-t4",
+    "A10G": "nvidia-a10g",
+    "L4": "nvidia-l4",
+    "L40S": "nvidia-l40s",
+    "A100": "nvidia-tesla-a100",
+}
+"""The label's value by card (Cluster Autoscaler 1.35.2, cloudprovider/aws, `availableGPUTypes`)."""
+
+UNLISTED_ACCELERATOR = "nvidia"
+"""For a card that the list lacks: the label alone tells that there are GPUs, its value is for metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +55,11 @@ class Instance:
     gpus: int = 0
     gpu: str = ""
     gpu_memory_mib: int = 0
+
+    @property
+    def accelerator(self) -> str:
+        """The value of a node's accelerator label; empty for a CPU type."""
+        return ACCELERATORS.get(self.gpu, UNLISTED_ACCELERATOR) if self.gpus else ""
 
 
 def _gpu(card: str, gpu_memory_mib: int, *rows: tuple[str, int, int, int]) -> dict[str, Instance]:
@@ -112,3 +134,16 @@ INSTANCES: dict[str, Instance] = {
 def unusable(name: str) -> str:
     """Why a type's family is left out on purpose; nothing for any other name."""
     return UNUSABLE.get(name.partition(".")[0], "")
+
+
+def known_type(name: str) -> str:
+    """The name of an instance type, as it is.
+
+    Raises:
+        ValueError: with what is wrong with it, where no model can run on such a type.
+    """
+    if name not in INSTANCES:
+        raise ValueError(
+            unusable(name) or f"is not a type that this program knows{did_you_mean(name, list(INSTANCES))}"
+        )
+    return name

@@ -7,6 +7,7 @@ import re
 from typing import Annotated, get_args
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     JsonValue,
@@ -14,8 +15,9 @@ from pydantic import (
     field_validator,
 )
 
+from components.instances import known_type
 from components.modelfiles import MAX_BYTES, modelfile_text
-from components.sections import Setting
+from components.sections import ModelScaling, Setting, Window
 from runtime.spec import (
     MAX_VISIBILITY_SECONDS,
     DocumentType,
@@ -119,6 +121,11 @@ class Model(Setting):
     server: ServerSettings = ServerSettings()
     documents_per_instance: int | None = Field(default=None, ge=1)
     max_instances: int | None = Field(default=None, ge=0, le=1000)
+    min_instances: int = Field(default=0, ge=0, le=1000)
+    schedule: tuple[Window, ...] = ()
+    scaling: ModelScaling = ModelScaling()
+    instance_type: Annotated[str, AfterValidator(known_type)] | None = None
+    gpu_count: int | None = Field(default=None, ge=0)
     memory: Annotated[int | None, BeforeValidator(_mebibytes)] = None
 
     @field_validator("name")

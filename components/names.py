@@ -11,10 +11,10 @@ JOBS_NAMESPACE = "ollama-models"
 """Jobs that fill the model store: the only holders of a claim that can write."""
 
 POOL_LABEL = "ollama-eks/pool"
-"""The node label, and the taint key, that tell model nodes from system nodes."""
+"""The node label, and the taint key, that tell the pools apart: model nodes by their instance type."""
 
 SYSTEM_POOL = "system"
-MODEL_POOL = "models"
+"""Of the nodes that are always on; they have no taint."""
 
 
 def model_job(model: str, model_hash: str, *parts: str) -> str:

@@ -22,7 +22,12 @@ class NodeAddonsArgs:
 
 
 class NodeAddons(pulumi.ComponentResource):
-    """EKS add-ons that run on every node; nodes depend on them, since without a CNI none becomes ready."""
+    """EKS add-ons that run on every node; nodes depend on them, since without a CNI none becomes ready.
+
+    Model nodes too, without a word about their taint: these DaemonSets tolerate every one (charts aws-vpc-cni
+    1.23.0 and eks-pod-identity-agent 0.1.37; kube-proxy as Kubernetes has it, and EKS has no key for it:
+    aws/containers-roadmap#2604).
+    """
 
     def __init__(self, name: str, args: NodeAddonsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ollama-eks:index:NodeAddons", name, None, opts)

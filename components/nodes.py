@@ -1,4 +1,4 @@
-"""Where pods run: a small group that is always on, and the model group that starts at zero nodes."""
+"""Where pods run: a small group that is always on, and a group of model nodes for each instance type."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.names import MODEL_POOL, POOL_LABEL, SYSTEM_POOL
+from components.autoscaler_tags import PREFIX, autoscaler_tags
+from components.names import POOL_LABEL, SYSTEM_POOL
 from components.pod_identity import managed_policy_arn
 
 if TYPE_CHECKING:
     from components.cluster import Cluster
     from components.network import Network
+    from components.pools import Pool
     from components.stack import Stack
 
 NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly")
+
+MODEL_DISK_GIB = 100
+MODEL_DISK_MIB_PER_SECOND = 600
+"""The server's image is pulled onto this disk at every cold start."""
 
 TRUST = """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",\
 "Principal":{"Service":"ec2.amazonaws.com"}}]}"""
@@ -32,13 +38,18 @@ class NodesArgs:
 
 
 class Nodes(pulumi.ComponentResource):
-    """Two system nodes, and zero to `max_nodes` model nodes that take nothing but model pods."""
+    """Two system nodes, and of each pool zero to `max_nodes` nodes that take nothing but its models' pods.
+
+    Attributes:
+        scaling_groups: name of each pool's Auto Scaling group, by instance type.
+    """
+
+    scaling_groups: dict[str, pulumi.Output[str]]
 
     def __init__(self, name: str, args: NodesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ollama-eks:index:Nodes", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
-        settings = args.stack.settings
         role = aws.iam.Role(name, assume_role_policy=TRUST, opts=child)
         rights: list[pulumi.Resource] = [
             aws.iam.RolePolicyAttachment(
@@ -46,13 +57,18 @@ class Nodes(pulumi.ComponentResource):
             )
             for policy in NODE_POLICIES
         ]
-        # Deleted before: a node that loses its role's rights cannot leave the cluster cleanly.
-        group = pulumi.ResourceOptions(parent=self, depends_on=rights)
-
+        in_order = pulumi.ResourceOptions(
+            parent=self,
+            # Deleted before: a node that loses its role's rights cannot leave the cluster cleanly.
+            depends_on=rights,
+            # The autoscaler's field. Nested names must be camelCase; snake_case is silently not ignored.
+            ignore_changes=["scalingConfig.desiredSize"],
+        )
         system = self._launch_template(f"{name}-{SYSTEM_POOL}", data_gib=30)
         aws.eks.NodeGroup(
             f"{name}-{SYSTEM_POOL}",
             cluster_name=args.cluster.name,
+            version=args.stack.settings.kubernetes_version,
             node_role_arn=role.arn,
             subnet_ids=args.network.private_subnet_ids,
             ami_type="BOTTLEROCKET_x86_64",
@@ -60,31 +76,47 @@ class Nodes(pulumi.ComponentResource):
             launch_template={"id": system.id, "version": system.latest_version.apply(str)},
             scaling_config={"min_size": 2, "desired_size": 2, "max_size": 3},
             labels={POOL_LABEL: SYSTEM_POOL},
-            opts=group,
+            opts=in_order,
         )
-        # 100 GiB and 600 MiB/s: the server's image is pulled onto this disk at every cold start.
-        models = self._launch_template(f"{name}-{MODEL_POOL}", data_gib=100, throughput_mib=600)
-        aws.eks.NodeGroup(
-            f"{name}-{MODEL_POOL}",
+        self.scaling_groups = {
+            pool.instance_type: self._pool(f"{name}-{pool.key}", pool, args, role, in_order)
+            for pool in args.stack.settings.pools
+        }
+        self.register_outputs({"scalingGroups": self.scaling_groups})
+
+    def _pool(
+        self, name: str, pool: Pool, args: NodesArgs, role: aws.iam.Role, opts: pulumi.ResourceOptions
+    ) -> pulumi.Output[str]:
+        """The node group of one pool, and the tags that let it start from zero nodes."""
+        template = self._launch_template(
+            name, data_gib=MODEL_DISK_GIB, throughput_mib=MODEL_DISK_MIB_PER_SECOND
+        )
+        group = aws.eks.NodeGroup(
+            name,
             cluster_name=args.cluster.name,
+            version=args.stack.settings.kubernetes_version,
             node_role_arn=role.arn,
             subnet_ids=args.network.private_subnet_ids,
             # The NVIDIA variant brings the driver and the device plugin.
-            ami_type="BOTTLEROCKET_x86_64_NVIDIA" if settings.gpu_count else "BOTTLEROCKET_x86_64",
-            instance_types=[settings.instance_type],
-            capacity_type=settings.capacity_type.upper().replace("-", "_"),
-            launch_template={"id": models.id, "version": models.latest_version.apply(str)},
-            scaling_config={"min_size": 0, "desired_size": 0, "max_size": settings.max_nodes},
-            labels={POOL_LABEL: MODEL_POOL},
-            taints=[{"key": POOL_LABEL, "value": MODEL_POOL, "effect": "NO_SCHEDULE"}],
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=rights,
-                # The autoscaler's field. Nested names must be camelCase; snake_case is silently not ignored.
-                ignore_changes=["scalingConfig.desiredSize"],
-            ),
+            ami_type="BOTTLEROCKET_x86_64_NVIDIA" if pool.instance.gpus else "BOTTLEROCKET_x86_64",
+            instance_types=[pool.instance_type],
+            capacity_type=args.stack.settings.capacity_type.upper().replace("-", "_"),
+            launch_template={"id": template.id, "version": template.latest_version.apply(str)},
+            scaling_config={"min_size": 0, "desired_size": 0, "max_size": pool.max_nodes},
+            labels=pool.labels,
+            taints=[{"key": POOL_LABEL, "value": pool.instance_type, "effect": "NO_SCHEDULE"}],
+            opts=opts,
         )
-        self.register_outputs({})
+        scaling_group = group.resources[0].autoscaling_groups[0].name
+        for tag, value in autoscaler_tags(pool, disk_gib=MODEL_DISK_GIB).items():
+            aws.autoscaling.Tag(
+                f"{name}-{tag.replace('/', '-').replace('.', '-')}",
+                autoscaling_group_name=scaling_group,
+                # The autoscaler reads the group's tags alone.
+                tag={"key": f"{PREFIX}{tag}", "value": value, "propagate_at_launch": False},
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        return scaling_group
 
     def _launch_template(
         self, name: str, *, data_gib: int, throughput_mib: int | None = None

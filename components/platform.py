@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from components.addons import Addons
     from components.cluster import Cluster
     from components.documents import Documents
+    from components.keda import Keda
     from components.model_store import ModelStore
     from components.namespaces import Namespaces
+    from components.pod_rules import PodRules
     from components.stack import Stack
 
 
@@ -23,4 +24,5 @@ class Platform:
     namespaces: Namespaces
     store: ModelStore
     documents: Documents
-    addons: Addons
+    keda: Keda
+    pod_rules: PodRules

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import cache
+from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
 )
 from pydantic.alias_generators import to_camel
 
+from components.cron import times
+from components.problems import did_you_mean
 from components.subnets import MAX_ZONES, SMALLEST_PREFIX
+
+MAX_PERIOD_SECONDS = 1800
+"""Of a scaling policy, and half of what a stabilisation window may have (Kubernetes 1.35,
+pkg/apis/autoscaling/validation)."""
 
 
 class Setting(BaseModel):
@@ -68,8 +78,61 @@ class Network(Setting):
         return zones
 
 
+PollSeconds = Annotated[int, Field(ge=1, le=300)]
+CooldownSeconds = Annotated[int, Field(ge=0, le=86_400)]
+ScaleDownPeriodSeconds = Annotated[int, Field(ge=1, le=MAX_PERIOD_SECONDS)]
+
+
 class Scaling(Setting):
     """How pods follow the queue."""
 
-    poll_seconds: int = Field(default=10, ge=1, le=300)
-    cooldown_seconds: int = Field(default=600, ge=0, le=86_400)
+    poll_seconds: PollSeconds = 10
+    cooldown_seconds: CooldownSeconds = 600
+    scale_down_period_seconds: ScaleDownPeriodSeconds = 60
+
+
+class ModelScaling(Setting):
+    """What of it one model has another way."""
+
+    poll_seconds: PollSeconds | None = None
+    cooldown_seconds: CooldownSeconds | None = None
+    scale_down_period_seconds: ScaleDownPeriodSeconds | None = None
+
+
+class Window(Setting):
+    """A time in which a model has at least so many pods, whatever waits for it: KEDA's cron trigger."""
+
+    start: str
+    end: str
+    timezone: str
+    instances: int = Field(ge=1, le=1000)
+
+    @field_validator("start", "end")
+    @classmethod
+    def _cron(cls, expression: str) -> str:
+        times(expression)
+        return expression
+
+    @field_validator("end")
+    @classmethod
+    def _another_time(cls, end: str, info: ValidationInfo) -> str:
+        if "start" in info.data and times(end) == times(info.data["start"]):
+            raise ValueError("is the time at which the window starts; it has to end at another one")
+        return end
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        zones = _zones()
+        # A machine without the database cannot tell; KEDA brings its own.
+        if zones and name not in zones:
+            raise ValueError(
+                f"is no time zone of the IANA database, such as Europe/Berlin{did_you_mean(name, zones)}"
+            )
+        return name
+
+
+@cache
+def _zones() -> tuple[str, ...]:
+    """Every time zone by its name; it takes a walk through a directory tree."""
+    return tuple(sorted(available_timezones()))

@@ -12,8 +12,9 @@ from pulumi_kubernetes.apps import v1 as apps
 from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
-from components import pods, scaling
+from components import pods, scaling, worker
 from components.model_queue import VISIBILITY_SECONDS
+from components.namespaces import DRAINED
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 from runtime.spec import METRICS_NAMESPACE, TaskSpec
 
@@ -43,7 +44,8 @@ class Service(pulumi.ComponentResource):
         super().__init__("ollama-eks:index:Service", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         model, namespace = args.model.name, args.platform.namespaces.serving
-        image = args.platform.stack.settings.image
+        settings = args.platform.stack.settings
+        image = settings.image
 
         account = kubernetes.core.v1.ServiceAccount(
             name,
@@ -67,24 +69,27 @@ class Service(pulumi.ComponentResource):
             data={"model.json": args.model.spec.to_json(), "task.json": _task(args)},
             opts=child,
         )
-        pod = pods.serving_pod(
-            pods.Serving(
-                model=args.model.spec,
-                image=image,
-                claim=args.platform.store.read_claim,
-                config=config.metadata.apply(lambda metadata: str(metadata.name)),
-                parallel=args.model.parallel,
-                context_tokens=args.model.options.num_ctx,
-                settings=args.model.server,
-                gpus=args.platform.stack.settings.gpu_count,
-                memory_mib=args.platform.stack.settings.memory_mib_of(args.model),
-                health_port=HEALTH_PORT,
-            ),
-            pods.worker_container(image=image, region=args.platform.stack.region, health_port=HEALTH_PORT),
-            service_account=model,
-            grace_seconds=args.platform.stack.settings.grace_seconds_of(args.model),
+        serving = pods.Serving(
+            model=args.model.spec,
+            image=image,
+            claim=args.platform.store.read_claim,
+            config=config.metadata.apply(lambda metadata: str(metadata.name)),
+            parallel=args.model.parallel,
+            context_tokens=args.model.options.num_ctx,
+            settings=args.model.server,
+            pool=settings.instance_type_of(args.model),
+            gpus=settings.gpus_of(args.model),
+            memory_mib=settings.memory_mib_of(args.model),
+            health_port=HEALTH_PORT,
         )
-        max_instances = args.platform.stack.settings.instances_of(args.model)
+        pod = pods.serving_pod(
+            serving,
+            worker.container(image=image, region=args.platform.stack.region, health_port=HEALTH_PORT),
+            volumes=worker.volumes(),
+            service_account=model,
+            grace_seconds=settings.grace_seconds_of(args.model),
+            priority_class=args.platform.pod_rules.priority_class,
+        )
         labels = {"app": "service", "model": model}
         deployment = kubernetes.apps.v1.Deployment(
             name,
@@ -99,14 +104,23 @@ class Service(pulumi.ComponentResource):
                 selector=meta.LabelSelectorArgs(match_labels=labels),
                 # A surge pod would need a GPU beyond the group's ceiling.
                 strategy=apps.DeploymentStrategyArgs(type="Recreate"),
-                template=core.PodTemplateSpecArgs(metadata=meta.ObjectMetaArgs(labels=labels), spec=pod),
+                # An old template cannot be gone back to by hand: its ConfigMap has gone with it.
+                revision_history_limit=0,
+                template=core.PodTemplateSpecArgs(
+                    metadata=meta.ObjectMetaArgs(
+                        labels=labels, annotations=pods.serving_annotations(serving)
+                    ),
+                    spec=pod,
+                ),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # Created after: pods get credentials when they are admitted; a new template after its model.
-                depends_on=[account, rights, args.ready],
+                # Created after: pods get credentials when they are admitted; a new template after its model;
+                # what a pod may do to itself, before there is one.
+                depends_on=[account, rights, args.ready, args.platform.pod_rules],
                 # KEDA's field, from its creation on.
                 ignore_changes=["spec.replicas"],
+                custom_timeouts=DRAINED,
             ),
         )
         kubernetes.apiextensions.CustomResource(
@@ -116,18 +130,17 @@ class Service(pulumi.ComponentResource):
             metadata={
                 "name": model,
                 "namespace": namespace,
-                # KEDA refuses maxReplicaCount 0; a paused model is said like this.
-                "annotations": {} if max_instances else {"autoscaling.keda.sh/paused-replicas": "0"},
+                "annotations": scaling.annotations_of(args.model, settings),
             },
             spec=scaling.scaled_object(
                 args.model,
-                args.platform.stack.settings,
+                settings,
                 deployment=deployment.metadata.apply(lambda metadata: str(metadata.name)),
                 queue_url=args.queue.url,
                 region=args.platform.stack.region,
             ),
             # Deleted before its target and before KEDA: its finaliser needs both.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment, args.platform.addons]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment, args.platform.keda]),
         )
         self.register_outputs({})
 
@@ -152,7 +165,7 @@ def _task(args: ServiceArgs) -> pulumi.Output[str]:
             task=model.task,
             long_documents=model.long_documents,
             accepts=model.accepts,
-            gpus=args.platform.stack.settings.gpu_count,
+            gpus=args.platform.stack.settings.gpus_of(model),
             parallel=model.parallel,
             time_limit_seconds=model.time_limit,
             attempts=model.attempts,

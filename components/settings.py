@@ -7,15 +7,17 @@ types only, because mocks do not see its defaults.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from components import fit, suitability
-from components.instances import INSTANCES, Instance, unusable
+from components import suitability
+from components.fit import Place, misfit
+from components.instances import known_type
 from components.model_section import Model
-from components.problems import SettingsError, describe, did_you_mean
+from components.pools import Pool, pools
+from components.problems import SettingsError, describe
 from components.sections import Api, Network, Scaling, Setting
 from components.versions import KUBERNETES, KUBERNETES_SUPPORTED
 
@@ -33,7 +35,8 @@ class Settings(Setting):
     """The whole of a stack's config."""
 
     image: str = Field(min_length=1)
-    instance_type: str = "g6.2xlarge"
+    mirror: bool = False
+    instance_type: Annotated[str, AfterValidator(known_type)] = "g6.2xlarge"
     gpu_count: int = Field(default=1, ge=0, validate_default=True)
     max_instances: int = Field(default=5, ge=0, le=1000)
     capacity_type: Literal["on-demand", "spot"] = "on-demand"
@@ -42,6 +45,7 @@ class Settings(Setting):
     api: Api = Api()
     kubernetes_version: str = KUBERNETES
     protect: bool = True
+    collect_models: bool = True
     models: tuple[Model, ...]
 
     @field_validator("api", mode="before")
@@ -60,33 +64,22 @@ class Settings(Setting):
             raise ValueError("must list at least one model")
         return models
 
-    @field_validator("instance_type")
-    @classmethod
-    def _known_instance(cls, name: str) -> str:
-        if name not in INSTANCES:
-            if unusable(name):
-                raise ValueError(unusable(name))
-            raise ValueError(f"is not a type that this program knows{did_you_mean(name, list(INSTANCES))}")
-        return name
-
     @field_validator("gpu_count")
     @classmethod
     def _fits_instance(cls, count: int, info: ValidationInfo) -> int:
         name = info.data.get("instance_type")
         if name is None:
             return count
-        gpus = INSTANCES[name].gpus
-        if count > gpus:
-            raise ValueError(f"is more than the {gpus} GPU(s) of {name}")
-        if count == 0 and gpus:
-            raise ValueError(f"would leave the GPU of {name} unused; choose a CPU type such as m7i.2xlarge")
+        reason = misfit(Place(instance_type=name, gpus=count))
+        if reason:
+            raise ValueError(reason)
         return count
 
     @field_validator("models")
     @classmethod
     def _suit(cls, models: tuple[Model, ...], info: ValidationInfo) -> tuple[Model, ...]:
         name, gpus = info.data.get("instance_type"), info.data.get("gpu_count")
-        place = None if name is None or gpus is None else fit.Place(instance_type=name, gpus=gpus)
+        place = None if name is None or gpus is None else Place(instance_type=name, gpus=gpus)
         completed = tuple(suitability.completed(model) for model in models)
         errors = [
             InitErrorDetails(
@@ -95,7 +88,7 @@ class Settings(Setting):
                 input=problem.given,
             )
             for number, model in enumerate(completed)
-            for problem in suitability.problems(model, place)
+            for problem in suitability.problems(model, place, info.data.get("max_instances"))
         ]
         if errors:
             raise ValidationError.from_exception_data("models", errors)
@@ -109,33 +102,33 @@ class Settings(Setting):
         return version
 
     @property
-    def instance(self) -> Instance:
-        """What the instance type offers."""
-        return INSTANCES[self.instance_type]
-
-    @property
-    def pods_per_node(self) -> int:
-        """Model pods that one node holds: its GPUs decide, or its memory alone where there are none."""
-        return fit.pods_per_node(self.instance, self.gpu_count)
-
-    @property
-    def pod_memory_mib(self) -> int:
-        """A model server's share of its node's memory, MiB."""
-        return fit.pod_memory_mib(self.instance, self.gpu_count)
-
-    @property
-    def max_nodes(self) -> int:
-        """Nodes that all models together can fill; at least 1, which is the least that EKS takes."""
-        pods = sum(self.instances_of(model) for model in self.models)
-        return max(1, -(-pods // self.pods_per_node))
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools of nodes that the models run on."""
+        return pools((self.place_of(model), self.instances_of(model)) for model in self.models)
 
     def instances_of(self, model: Model) -> int:
         """Pods that a model may have at once; 0 pauses it."""
         return self.max_instances if model.max_instances is None else model.max_instances
 
+    def scaling_of(self, model: Model) -> Scaling:
+        """How a model's pods follow its queue: as it says itself, and for the rest as the stack does."""
+        return self.scaling.model_copy(update=model.scaling.model_dump(exclude_none=True))
+
+    def place_of(self, model: Model) -> Place:
+        """Where a model's pods run."""
+        return suitability.place_of(model, Place(instance_type=self.instance_type, gpus=self.gpu_count))
+
+    def instance_type_of(self, model: Model) -> str:
+        """EC2 type of the nodes that a model's pods run on."""
+        return self.place_of(model).instance_type
+
+    def gpus_of(self, model: Model) -> int:
+        """GPUs of each of a model's pods; 0 for CPUs alone."""
+        return self.place_of(model).gpus
+
     def memory_mib_of(self, model: Model) -> int:
         """Main memory of a model's server, MiB: what it asks for, or its share of the node."""
-        return model.memory or self.pod_memory_mib
+        return self.place_of(model).pod_memory_mib
 
     def grace_seconds_of(self, model: Model) -> int:
         """What a model's pods get between SIGTERM and SIGKILL.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from components import settings
+from components import cold_start, settings
 from components.problems import SettingsError
 
 
@@ -45,6 +45,8 @@ def load() -> Stack:
         parsed = settings.parse({key: _value(value) for key, value in own.items()})
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
+    for sentence in cold_start.warnings(parsed):
+        pulumi.log.warn(sentence)
     return Stack(pulumi.get_stack(), pulumi.Config("aws").require("region"), parsed)
 
 

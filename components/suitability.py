@@ -1,18 +1,17 @@
-"""What the catalogue knows of a stack's models, held against what the stack asks of them."""
+"""What is known of a stack's models and instances, held against what the stack asks of them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from components import catalogue, fit
 from components.catalogue import K
+from components.fit import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from components.catalogue import Known
-    from components.fit import Place
     from components.model_section import Model
 
 IMAGES = "image/"
@@ -21,7 +20,7 @@ IMAGES = "image/"
 class Problem(NamedTuple):
     """One thing that a model cannot be asked: where in its config, what was given, why not."""
 
-    key: tuple[str, ...]
+    key: tuple[str | int, ...]
     given: object
     reason: str
 
@@ -44,12 +43,36 @@ def completed(model: Model) -> Model:
     return model.model_copy(update=changes) if changes else model
 
 
-def problems(model: Model, place: Place | None) -> Iterator[Problem]:
-    """All that the model is known not to do, and, where there is a place, whether it is known not to fit."""
+def place_of(model: Model, stack: Place) -> Place:
+    """Where a model's pods run: on what it names itself, and for the rest on what the stack does."""
+    return Place(
+        instance_type=model.instance_type or stack.instance_type,
+        gpus=stack.gpus if model.gpu_count is None else model.gpu_count,
+        memory_mib=model.memory,
+    )
+
+
+def problems(model: Model, stack: Place | None, max_instances: int | None) -> Iterator[Problem]:
+    """All that a model is known not to do, and whether it is known not to fit where it is to run.
+
+    Args:
+        model: what is asked of it.
+        stack: where a model runs that says nothing else; None where the stack's own config is wrong.
+        max_instances: pods of a model that says nothing else; None likewise.
+    """
     known = catalogue.known(model.spec.source)
     if known is not None:
         yield from _unable(model, known)
-    if place is None:
+    ceiling = max_instances if model.max_instances is None else model.max_instances
+    # A paused model keeps the rest of its config, for the day when it is needed again.
+    if ceiling:
+        yield from _over(model, ceiling)
+    if stack is None:
+        return
+    place = place_of(model, stack)
+    misfit = fit.misfit(place)
+    if misfit:
+        yield _misplaced(model, place, misfit)
         return
     node, share = place.instance.memory_mib, fit.pod_memory_mib(place.instance, place.gpus)
     if model.memory is not None and model.memory > share:
@@ -59,7 +82,22 @@ def problems(model: Model, place: Place | None) -> Iterator[Problem]:
             f"is more than a pod's {share} MiB: {fit.NODE_MEMORY_SHARE} of {node} on {place.instance_type}, "
             f"for {fit.pods_per_node(place.instance, place.gpus)} pod(s)",
         )
-    yield from _too_big(model, known, replace(place, memory_mib=model.memory))
+    yield from _too_big(model, known, place)
+
+
+def _over(model: Model, ceiling: int) -> Iterator[Problem]:
+    asked: list[tuple[tuple[str | int, ...], int]] = [(("minInstances",), model.min_instances)]
+    asked += [(("schedule", at, "instances"), window.instances) for at, window in enumerate(model.schedule)]
+    for key, instances in asked:
+        if instances > ceiling:
+            yield Problem(key, instances, f"is over maxInstances ({ceiling}); ask for fewer, or raise that")
+
+
+def _misplaced(model: Model, place: Place, misfit: str) -> Problem:
+    if model.gpu_count is not None:
+        return Problem(("gpuCount",), model.gpu_count, misfit)
+    reason = f"needs a `gpuCount` of the model's own: the stack's {place.gpus} {misfit}"
+    return Problem(("instanceType",), model.instance_type, reason)
 
 
 def load(model: Model, known: Known | None) -> fit.Load | None:

@@ -9,4 +9,18 @@ KUBERNETES_SUPPORTED = ("1.34", "1.35")
 """What KEDA 2.20 is tested on and EKS still offers (KEDA's matrix: 1.33 to 1.35)."""
 
 KEDA_CHART = "2.20.2"
+"""And of its three images, which carry the chart's number (kedacore/charts, tag v2.20.2, keda/Chart.yaml,
+read on 22 November 2026)."""
+
 KEDA_REPOSITORY = "https://kedacore.github.io/charts"
+
+CLUSTER_AUTOSCALER = {"1.34": "v1.34.5", "1.35": "v1.35.2"}
+"""The image's tag for each Kubernetes: it brings that version's scheduler along, so the minor numbers have to
+be the same (kubernetes/autoscaler, tags cluster-autoscaler-1.34.5 and cluster-autoscaler-1.35.2, README and
+version.go, read on 22 November 2026)."""
+
+CLUSTER_AUTOSCALER_CHART = "9.59.0"
+"""It serves both (kubernetes/autoscaler, tag cluster-autoscaler-chart-9.59.0, Chart.yaml, read on the same
+day)."""
+
+CLUSTER_AUTOSCALER_REPOSITORY = "https://kubernetes.github.io/autoscaler"

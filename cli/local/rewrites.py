@@ -27,6 +27,7 @@ OMITTED = (
     "security contexts",
     "node selectors and tolerations",
     "probes' periods",
+    "the pod's name, and its token for the Kubernetes API",
 )
 """What a pod of the graph says and a process on this machine is not given."""
 
@@ -79,7 +80,7 @@ def command(container: Mapping[str, Any], pod: Mapping[str, Any], place: Place) 
     """A container of a pod spec as a process of this machine."""
     by_volume = folders(pod, place)
     mounts = {mount["mountPath"]: by_volume[mount["name"]] for mount in container["volumeMounts"]}
-    env = {entry["name"]: moved(entry["value"], mounts) for entry in container["env"]}
+    env = {entry["name"]: moved(entry["value"], mounts) for entry in container["env"] if "value" in entry}
     env["OLLAMA_HOST"] = f"127.0.0.1:{place.ollama_port}"
     env.setdefault("HOME", str(place.folder / f"{container['name']}-home"))
     # The server is the container that is kept from the pod's AWS rights, there as here.

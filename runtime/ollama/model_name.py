@@ -14,6 +14,8 @@ _NAME = re.compile(
     re.ASCII,
 )
 
+MAX_PORT = 65_535
+
 
 class ModelName(NamedTuple):
     """A model's full name: `host/namespace/model:tag`."""
@@ -33,6 +35,10 @@ class ModelName(NamedTuple):
         match = _NAME.fullmatch(text)
         if match is None:
             msg = f"{text!r} is no model name: write [host[:port]/][namespace/]model[:tag]"
+            raise ValueError(msg)
+        port = (match["host"] or "").partition(":")[2]
+        if port and not (port.isdecimal() and 0 < int(port) <= MAX_PORT):
+            msg = f"{text!r} has {port!r} for a port: write [host[:port]/][namespace/]model[:tag]"
             raise ValueError(msg)
         tag = match["tag"] or "latest"
         if tag.lower() in {"cloud", "local"} or tag.lower().endswith("-cloud"):

@@ -22,6 +22,17 @@ PLACES = {"queue_url", "dead_letter_url", "documents_bucket", "results_bucket"}
 MAX_PARALLEL = 64
 """What `parallel` of a model may be (`test_settings.py`)."""
 
+ON_ALL = {
+    # A metric is no resource; the right is kept to this project's.
+    "cloudwatch:PutMetricData",
+    # Nor can looking at groups, their instance types and their templates be kept to some of them.
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeScalingActivities",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeLaunchTemplateVersions",
+}
+"""Actions that know no resources (service authorization reference), and so are allowed on all."""
+
 AWS = "arn:aws"
 SQS = f"{AWS}:sqs:eu-central-1:123456789012"
 
@@ -41,7 +52,7 @@ def _worker(graph: Graph, name: str) -> dict[str, Any]:
 
 
 def _environment(container: dict[str, Any]) -> dict[str, str]:
-    return {entry["name"]: entry["value"] for entry in container["env"]}
+    return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
 
 
 def _mounts(container: dict[str, Any]) -> dict[str, tuple[str, bool]]:
@@ -95,7 +106,7 @@ def test_a_worker_may_do_exactly_this(dev: Graph) -> None:
 
 @pytest.mark.parametrize("stack", ["dev", "local"])
 def test_only_what_knows_no_resources_is_allowed_on_all(stack: str, request: pytest.FixtureRequest) -> None:
-    """No right has a wildcard action; one on every resource is for metrics, and kept to their namespace."""
+    """No right has a wildcard action; on every resource there are metrics, of one namespace, and looking."""
     graph: Graph = request.getfixturevalue(stack)
     statements = [
         statement
@@ -103,15 +114,11 @@ def test_only_what_knows_no_resources_is_allowed_on_all(stack: str, request: pyt
         for statement in _statements(graph, policy.name)
     ]
     assert [action for each in statements for action in each["Action"] if "*" in action] == []
-    wide = [each for each in statements if "*" in each["Resource"] or "Condition" in each]
-    assert wide == [
-        {
-            "Effect": "Allow",
-            "Action": ["cloudwatch:PutMetricData"],
-            "Resource": ["*"],
-            "Condition": {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}},
-        }
-    ] * len(graph.of_type("kubernetes:apps/v1:Deployment"))
+    wide = [each for each in statements if "*" in each["Resource"]]
+    assert {action for each in wide for action in each["Action"]} == ON_ALL
+    conditions = [each["Condition"] for each in wide if "cloudwatch:PutMetricData" in each["Action"]]
+    kept = {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}
+    assert conditions == [kept] * len(graph.of_type("kubernetes:apps/v1:Deployment"))
 
 
 def test_a_job_may_read_its_own_file_and_keda_may_count(dev: Graph, local: Graph) -> None:
@@ -123,14 +130,18 @@ def test_a_job_may_read_its_own_file_and_keda_may_count(dev: Graph, local: Graph
             "Resource": [f"{AWS}:s3:::ollama-eks-local-models/tiny.gguf"],
         }
     ]
-    assert _statements(dev, "addons-keda") == [
+    assert _statements(dev, "keda") == [
         {
             "Effect": "Allow",
             "Action": ["sqs:GetQueueAttributes"],
             "Resource": [f"{SQS}:summarize-graph", f"{SQS}:extract-graph"],
         }
     ]
-    assert {each.name for each in dev.of_type("aws:iam/rolePolicy:RolePolicy")} == {*MODELS, "addons-keda"}
+    assert {each.name for each in dev.of_type("aws:iam/rolePolicy:RolePolicy")} == {
+        *MODELS,
+        "keda",
+        "addons-autoscaler",
+    }
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -141,7 +152,10 @@ def test_aws_credentials_are_the_workers_alone(dev: Graph, name: str) -> None:
         return {key: value for key, value in _environment(container).items() if key.startswith("AWS_")}
 
     assert of_aws(_server(dev, name)) == {"AWS_CONTAINER_CREDENTIALS_FULL_URI": ""}
-    assert of_aws(_worker(dev, name)) == {"AWS_DEFAULT_REGION": "eu-central-1"}
+    assert of_aws(_worker(dev, name)) == {
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
     assert _pod(dev, name)["automountServiceAccountToken"] is False
 
 
@@ -259,7 +273,7 @@ def test_a_server_lives_as_long_as_its_worker_says_so(dev: Graph, name: str) -> 
 def test_a_worker_writes_to_its_scratch_volume_alone(dev: Graph, name: str) -> None:
     """An emptyDir with a limit, mounted where TMPDIR says, by the worker and by nobody else of any pod."""
     volumes = {volume.pop("name"): volume for volume in (dict(each) for each in _pod(dev, name)["volumes"])}
-    assert volumes.keys() == {"models", "config", "home", "scratch"}
+    assert volumes.keys() == {"models", "config", "home", "scratch", "api-token"}
     assert volumes["scratch"] == {"emptyDir": {"sizeLimit": "16Gi"}}
     assert volumes["home"] == {"emptyDir": {}}
     worker, server = _worker(dev, name), _server(dev, name)
@@ -278,14 +292,18 @@ def test_the_scratch_volume_holds_what_a_worker_can_have_at_once(dev: Graph) -> 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_store_is_read_by_the_server_and_by_nobody_else(dev: Graph, name: str) -> None:
-    """Read-only as a mount and as a claim; the worker has nothing but its config and its scratch volume."""
+    """Read-only as a mount and as a claim; the worker has its config, its scratch volume and its token."""
     config = ("/etc/ollama-eks", True)
     assert _mounts(_server(dev, name)) == {
         "models": (_task(dev, name).model.store, True),
         "config": config,
         "home": ("/home/ollama", False),
     }
-    assert _mounts(_worker(dev, name)) == {"config": config, "scratch": ("/scratch", False)}
+    assert _mounts(_worker(dev, name)) == {
+        "config": config,
+        "scratch": ("/scratch", False),
+        "api-token": ("/var/run/secrets/kubernetes.io/serviceaccount", True),
+    }
     claims = [volume.get("persistentVolumeClaim") for volume in _pod(dev, name)["volumes"]]
     assert [claim for claim in claims if claim] == [{"claimName": "models-read-graph", "readOnly": True}]
 
@@ -312,7 +330,7 @@ def test_pods_on_spot_are_told_how_little_time_they_have(
     assert tuple(_task(graph, name).grace_seconds for name in MODELS) == grace_seconds
     assert tuple(_pod(graph, name)["terminationGracePeriodSeconds"] for name in MODELS) == grace_seconds
     assert [_task(graph, name).time_limit_seconds for name in MODELS] == [600, 300]
-    assert graph.one("aws:eks/nodeGroup:NodeGroup", "nodes-models").inputs["capacityType"] == (
+    assert graph.one("aws:eks/nodeGroup:NodeGroup", "nodes-g6-2xlarge").inputs["capacityType"] == (
         capacity.upper().replace("-", "_")
     )
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 TOKENS = {
     "Addons": "ollama-eks:index:Addons",
     "Cluster": "ollama-eks:index:Cluster",
+    "Collector": "ollama-eks:index:Collector",
+    "ClusterAutoscaler": "ollama-eks:index:ClusterAutoscaler",
     "Documents": "ollama-eks:index:Documents",
+    "Keda": "ollama-eks:index:Keda",
     "Model": "ollama-eks:index:Model",
     "ModelQueue": "ollama-eks:index:ModelQueue",
     "ModelStore": "ollama-eks:index:ModelStore",
@@ -24,6 +27,7 @@ TOKENS = {
     "NodeAddons": "ollama-eks:index:NodeAddons",
     "Nodes": "ollama-eks:index:Nodes",
     "PodIdentity": "ollama-eks:index:PodIdentity",
+    "PodRules": "ollama-eks:index:PodRules",
     "Service": "ollama-eks:index:Service",
 }
 """A token that changes makes Pulumi destroy everything below it and make it anew: rename with an alias."""
@@ -90,7 +94,10 @@ def test_only_components_stand_at_the_top(dev: Graph) -> None:
         ("Documents", "documents"),
         ("Addons", "addons"),
         ("Namespaces", "namespaces"),
+        ("Keda", "keda"),
         ("ModelStore", "models"),
+        ("PodRules", "pod-rules"),
+        ("Collector", "collector"),
         *((kind, name) for kind in ("ModelQueue", "Model", "Service") for name in ("summarize", "extract")),
     }
 

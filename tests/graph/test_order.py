@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 VPC_CNI, KUBE_PROXY, IDENTITY_AGENT = (
     f"Addon node-addons-{name}" for name in ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
 )
-NODES = ("NodeGroup nodes-system", "NodeGroup nodes-models")
+NODES = ("NodeGroup nodes-system", "NodeGroup nodes-g6-2xlarge")
 TARGETS = ("MountTarget models-a", "MountTarget models-b")
 WAY_OUT = (
     "Route network-private",
@@ -24,7 +24,7 @@ WAY_OUT = (
     "RouteTableAssociation network-private-b",
     "VpcEndpoint network-s3",
 )
-CSI, KEDA = "Addon addons-aws-efs-csi-driver", "Release addons-keda"
+CSI, AUTOSCALER, KEDA = "Addon addons-aws-efs-csi-driver", "Release addons-autoscaler", "Release keda"
 
 BEFORE: dict[str, tuple[str, ...]] = {
     # A NAT gateway in a subnet without a way out fails; a node without one never joins.
@@ -33,16 +33,25 @@ BEFORE: dict[str, tuple[str, ...]] = {
     # Pods get credentials when they are admitted, never later.
     VPC_CNI: ("PodIdentityAssociation node-addons-vpc-cni",),
     CSI: (*NODES, "PodIdentityAssociation addons-efs-csi"),
-    KEDA: (*NODES, "PodIdentityAssociation addons-keda"),
+    AUTOSCALER: (*NODES, "PodIdentityAssociation addons-autoscaler"),
     "Addon addons-coredns": NODES,
-    # Namespaces and claims are what waits for the last pod, so they go before what pods need to leave.
-    "Namespace namespaces-serving": (*NODES, CSI, KEDA),
-    "Namespace namespaces-jobs": (*NODES, CSI, KEDA),
+    # Namespaces and claims are what waits for the last pod, so they go before what pods need to leave, and
+    # before what lets idle nodes go while another one's pod still drains.
+    "Namespace namespaces-serving": (*NODES, CSI, AUTOSCALER),
+    "Namespace namespaces-jobs": (*NODES, CSI, AUTOSCALER),
+    # Its programs find each other by DNS, and its rights where pods are served are a RoleBinding there.
+    KEDA: (
+        *NODES,
+        "PodIdentityAssociation keda",
+        "Namespace keda",
+        "Addon addons-coredns",
+        "Namespace namespaces-serving",
+    ),
     "PersistentVolumeClaim models-read": ("Namespace namespaces-serving",),
     "PersistentVolumeClaim models-write": ("Namespace namespaces-jobs",),
     # Finalisers of both kinds need the operator.
-    "ClusterTriggerAuthentication addons-keda": (KEDA,),
-    "ScaledObject summarize": ("Deployment summarize", "ClusterTriggerAuthentication addons-keda", KEDA),
+    "ClusterTriggerAuthentication keda": (KEDA,),
+    "ScaledObject summarize": ("Deployment summarize", "ClusterTriggerAuthentication keda", KEDA),
     "Deployment summarize": (
         "Job summarize-model",
         "ServiceAccount summarize",

@@ -23,6 +23,7 @@ MODELS: list[dict[str, Any]] = yaml.safe_load(DEV.read_text())["config"]["ollama
 
 SHARED = Counter(
     {
+        "aws:autoscaling/tag:Tag": 6,
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": 1,
         "aws:ec2/eip:Eip": 1,
         "aws:ec2/internetGateway:InternetGateway": 1,
@@ -40,9 +41,9 @@ SHARED = Counter(
         "aws:efs/mountTarget:MountTarget": 2,
         "aws:eks/addon:Addon": 5,
         "aws:eks/nodeGroup:NodeGroup": 2,
-        "aws:eks/podIdentityAssociation:PodIdentityAssociation": 3,
-        "aws:iam/role:Role": 4,
-        "aws:iam/rolePolicy:RolePolicy": 1,
+        "aws:eks/podIdentityAssociation:PodIdentityAssociation": 4,
+        "aws:iam/role:Role": 5,
+        "aws:iam/rolePolicy:RolePolicy": 2,
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": 4,
         "aws:s3/bucket:Bucket": 2,
         "aws:s3/bucketNotification:BucketNotification": 2,
@@ -51,20 +52,32 @@ SHARED = Counter(
         "aws:s3/bucketVersioning:BucketVersioning": 2,
         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": 1,
         "eks:index:Cluster": 1,
-        "kubernetes:core/v1:Namespace": 2,
+        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": 1,
+        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": 1,
+        "kubernetes:batch/v1:CronJob": 1,
+        "kubernetes:core/v1:Namespace": 3,
         "kubernetes:core/v1:PersistentVolume": 2,
         "kubernetes:core/v1:PersistentVolumeClaim": 2,
-        "kubernetes:helm.sh/v3:Release": 1,
+        "kubernetes:core/v1:ServiceAccount": 1,
+        "kubernetes:helm.sh/v3:Release": 2,
         "kubernetes:keda.sh/v1alpha1:ClusterTriggerAuthentication": 1,
+        "kubernetes:networking.k8s.io/v1:NetworkPolicy": 7,
+        "kubernetes:rbac.authorization.k8s.io/v1:Role": 3,
+        "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": 3,
+        "kubernetes:scheduling.k8s.io/v1:PriorityClass": 1,
         "ollama-eks:index:Addons": 1,
         "ollama-eks:index:Cluster": 1,
+        "ollama-eks:index:Collector": 1,
+        "ollama-eks:index:ClusterAutoscaler": 1,
         "ollama-eks:index:Documents": 1,
+        "ollama-eks:index:Keda": 1,
         "ollama-eks:index:ModelStore": 1,
         "ollama-eks:index:Namespaces": 1,
         "ollama-eks:index:Network": 1,
         "ollama-eks:index:NodeAddons": 1,
         "ollama-eks:index:Nodes": 1,
-        "ollama-eks:index:PodIdentity": 3,
+        "ollama-eks:index:PodIdentity": 4,
+        "ollama-eks:index:PodRules": 1,
         "pulumi:providers:kubernetes": 1,
     }
 )
@@ -135,14 +148,14 @@ def test_the_dev_stack_is_exactly_this(dev: Graph) -> None:
 
 
 def test_another_model_adds_its_own_and_touches_what_is_shared(dev: Graph) -> None:
-    """Of what was there, KEDA may read one more queue and the model group may grow, and that is all."""
+    """Of what was there, KEDA may read one more queue and its pool of nodes may grow, and that is all."""
     third = {"name": "third", "from": "tiny"}
     after = evaluate(DEV, {"models": [*MODELS, third]})
     assert (
         _types([after.resources[urn] for urn in after.resources.keys() - dev.resources.keys()]) == PER_MODEL
     )
-    assert _changed(dev, after) == {"RolePolicy addons-keda", "NodeGroup nodes-models"}
-    group = ("aws:eks/nodeGroup:NodeGroup", "nodes-models")
+    assert _changed(dev, after) == {"RolePolicy keda", "NodeGroup nodes-g6-2xlarge"}
+    group = ("aws:eks/nodeGroup:NodeGroup", "nodes-g6-2xlarge")
     assert [graph.one(*group).inputs["scalingConfig"]["maxSize"] for graph in (dev, after)] == [4, 6]
 
 
@@ -185,35 +198,6 @@ def test_a_deployment_begins_with_no_pods_and_leaves_their_number_alone(dev: Gra
         assert deployment.inputs["spec"]["replicas"] == 0
         assert deployment.inputs["spec"]["strategy"] == {"type": "Recreate"}
         assert deployment.ignore_changes == ("spec.replicas",)
-
-
-@pytest.mark.parametrize(
-    ("max_instances", "max_replicas", "annotations"),
-    [(3, 3, {}), (0, 1, {"autoscaling.keda.sh/paused-replicas": "0"})],
-)
-def test_a_scaled_object_goes_from_zero_to_the_ceiling(
-    max_instances: int, max_replicas: int, annotations: dict[str, str]
-) -> None:
-    """A ceiling of 0 is said as a pause, since KEDA refuses it as a maximum; the other model keeps its."""
-    graph = evaluate(DEV, _model(0, maxInstances=max_instances))
-    scaled = graph.one("kubernetes:keda.sh/v1alpha1:ScaledObject", "summarize").inputs
-    spec = scaled["spec"]
-    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, max_replicas)
-    assert scaled["metadata"]["annotations"] == annotations
-    other = graph.one("kubernetes:keda.sh/v1alpha1:ScaledObject", "extract").inputs
-    assert (other["spec"]["maxReplicaCount"], other["metadata"]["annotations"]) == (2, {})
-
-
-def test_model_nodes_begin_at_zero_and_are_the_autoscalers(dev: Graph) -> None:
-    """Both models at their ceiling fit; how many there are now is no business of an update."""
-    group = dev.one("aws:eks/nodeGroup:NodeGroup", "nodes-models")
-    assert group.inputs["scalingConfig"] == {"minSize": 0, "desiredSize": 0, "maxSize": 4}
-    assert group.ignore_changes == ("scalingConfig.desiredSize",)
-    assert {each.name for each in dev.resources.values() if each.ignore_changes} == {
-        "nodes-models",
-        "summarize",
-        "extract",
-    }
 
 
 KEPT = {"FileSystem models", "Bucket documents", "Bucket results"}
@@ -304,11 +288,22 @@ def test_a_broken_config_is_its_problems(
 
 
 def test_exports_are_what_people_need(dev: Graph) -> None:
-    """Where documents go in, where results come out, and which cluster it is."""
+    """Where documents go in, where results come out, which cluster it is, and what serves its models."""
+    models = {
+        name: dev.one("kubernetes:core/v1:ConfigMap", name).inputs["data"]["model.json"]
+        for name in ("summarize", "extract")
+    }
     assert json.loads(json.dumps(dev.exports)) == {
         "documents": "documents-graph",
         "results": "results-graph",
         "cluster": "ollama-eks-dev",
+        "serving": {
+            "namespace": "ollama",
+            "readClaim": "models-read-graph",
+            "priorityClass": "pod-rules-graph",
+            "image": yaml.safe_load(DEV.read_text())["config"]["ollama-eks:image"],
+            "models": models,
+        },
     }
 
 

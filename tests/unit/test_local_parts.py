@@ -92,7 +92,7 @@ def test_a_pods_volumes_are_folders_that_are_there(tmp_path: Path) -> None:
         pods.Host(graph, aws, place.store, tmp_path, tmp_path / "ollama"), service, place
     )
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
-    folders = {"store", "pod", "pod/config", "pod/home", "pod/scratch"}
+    folders = {"store", "pod", "pod/api-token", "pod/config", "pod/home", "pod/scratch"}
     assert found == {*folders, "pod/config/model.json", "pod/config/task.json"}
     pod = service.inputs["spec"]["template"]["spec"]
     (worker,) = pod["containers"]

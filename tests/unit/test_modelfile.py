@@ -185,6 +185,11 @@ FILES = ", or s3://bucket/key.gguf, s3://bucket/directory/, or the absolute path
             f"'./model.gguf' is no model name: write [host[:port]/][namespace/]model[:tag]{FILES}",
         ),
         (
+            "FROM host:99999/a/b",
+            1,
+            f"'host:99999/a/b' has '99999' for a port: write [host[:port]/][namespace/]model[:tag]{FILES}",
+        ),
+        (
             "FROM big:120b-cloud",
             1,
             f"'big:120b-cloud' asks for a hosted model by its tag: name one that can be downloaded{FILES}",

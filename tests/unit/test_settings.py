@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from components.instances import INSTANCES
 from components.model_section import Model, Output
 from components.problems import SettingsError
-from components.sections import Api, Network, Scaling
+from components.sections import Api, ModelScaling, Network, Scaling, Window
 from components.settings import Settings, parse
 from runtime.spec import MAX_VISIBILITY_SECONDS, DocumentType, Options
 
@@ -84,15 +84,17 @@ def test_the_smallest_config_has_exactly_these_defaults() -> None:
     options = {"num_ctx": 8192, "num_predict": 2048, "use_mmap": False}
     assert parse(_config(_model())).model_dump(exclude_none=True) == {
         "image": IMAGE,
+        "mirror": False,
         "instance_type": "g6.2xlarge",
         "gpu_count": 1,
         "max_instances": 5,
         "capacity_type": "on-demand",
         "network": {"cidr": "10.64.0.0/16", "zones": ("a", "b")},
-        "scaling": {"poll_seconds": 10, "cooldown_seconds": 600},
+        "scaling": {"poll_seconds": 10, "cooldown_seconds": 600, "scale_down_period_seconds": 60},
         "api": {"public_cidrs": ()},
         "kubernetes_version": "1.35",
         "protect": True,
+        "collect_models": True,
         "models": (
             {
                 "name": "a",
@@ -109,6 +111,9 @@ def test_the_smallest_config_has_exactly_these_defaults() -> None:
                 "attempts": 3,
                 "parallel": 1,
                 "server": {"load_timeout": 900},
+                "min_instances": 0,
+                "schedule": (),
+                "scaling": {},
             },
         ),
     }
@@ -180,7 +185,10 @@ def test_all_problems_are_reported_together() -> None:
         ("zzz", ""),
         ("instance_type", "; did you mean instanceType?"),
         ("network.zone", "; did you mean zones?"),
-        ("scaling.cooldownSecond", "; did you mean cooldownSeconds or pollSeconds?"),
+        (
+            "scaling.cooldownSecond",
+            "; did you mean cooldownSeconds or pollSeconds or scaleDownPeriodSeconds?",
+        ),
         ("api.publicCIDRs", "; did you mean publicCidrs?"),
         ("models[0].acepts", "; did you mean accepts or attempts?"),
         ("models[0].time_limit", "; did you mean timeLimit?"),
@@ -194,6 +202,8 @@ def test_an_unknown_key_is_refused_at_every_level(path: str, near: str) -> None:
     assert _problems(_with(path, "1")) == (f"{path}: is not a key{near}",)
 
 
+OFFICE_HOURS = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "timezone": "Europe/Berlin", "instances": 1}
+
 TAKEN: dict[str, list[object]] = {
     "gpuCount": [1, "1"],  # the command line sets top-level values as text
     "maxInstances": [0, 1000],
@@ -204,6 +214,7 @@ TAKEN: dict[str, list[object]] = {
     "network.zones": [["a", "b"], ["a", "b", "c", "d"]],
     "scaling.pollSeconds": [1, 300],
     "scaling.cooldownSeconds": [0, 86_400],
+    "scaling.scaleDownPeriodSeconds": [1, 1800],
     "api": ["private"],
     "api.publicCidrs": [["192.0.2.0/24", "198.51.100.7"]],
     "models[0].name": ["a", "a-1", "a" * 40],
@@ -212,6 +223,11 @@ TAKEN: dict[str, list[object]] = {
     "models[0].parallel": [1, 64],
     "models[0].documentsPerInstance": [1],
     "models[0].maxInstances": [0, 1000],
+    "models[0].minInstances": [0, 5],
+    "models[0].schedule": [[], [OFFICE_HOURS], [OFFICE_HOURS, {**OFFICE_HOURS, "instances": 5}]],
+    "models[0].scaling": [{}, {"pollSeconds": None}, {"pollSeconds": 1, "scaleDownPeriodSeconds": 1800}],
+    "models[0].instanceType": [None, "g6e.xlarge"],
+    "models[0].gpuCount": [None, 1],
     "models[0].memory": [None, "512Mi", "25Gi", "26214Mi"],
     "models[0].accepts": [["text/plain"], ["application/pdf", "image/png", "image/jpeg"], list(TYPES)],
     "models[0].prompt": ["", "{{ inputs.a }}", "{{ .Prompt }} {} }}"],
@@ -247,6 +263,8 @@ REFUSED: list[tuple[str, str, list[object]]] = [
     ("network.zones", ZONES, [["a"], ["a", "b", "c", "d", "e"], ["a", "a"], ["a", "1"]]),
     ("scaling.pollSeconds", "input should be less than or equal to 300", [301]),
     ("scaling.cooldownSeconds", "input should be less than or equal to 86400", [86_401]),
+    ("scaling.scaleDownPeriodSeconds", "input should be less than or equal to 1800", [1801]),
+    ("scaling.scaleDownPeriodSeconds", "input should be greater than or equal to 1", [0]),
     ("api", API, [{}, None, "Private"]),
     ("api.publicCidrs", WHOLE, [["0.0.0.0/0"], ["192.0.2.0/24", "0.0.0.0/0"]]),
     ("models", "must list at least one model", [[], None]),
@@ -260,6 +278,23 @@ REFUSED: list[tuple[str, str, list[object]]] = [
     ("models[0].parallel", "input should be less than or equal to 64", [65]),
     ("models[0].documentsPerInstance", "input should be greater than or equal to 1", [0]),
     ("models[0].maxInstances", "input should be less than or equal to 1000", [1001]),
+    ("models[0].minInstances", "input should be greater than or equal to 0", [-1]),
+    ("models[0].minInstances", "is over maxInstances (5); ask for fewer, or raise that", [6]),
+    ("models[0].scaling.pollSeconds", "input should be greater than or equal to 1", [0]),
+    ("models[0].scaling.cooldownSeconds", "input should be less than or equal to 86400", [86_401]),
+    ("models[0].scaling.scaleDownPeriodSeconds", "input should be less than or equal to 1800", [1801]),
+    ("models[0].instanceType", "is not a type that this program knows", ["zzz"]),
+    ("models[0].gpuCount", "is more than the 1 GPU(s) of g6.2xlarge", [2]),
+    (
+        "models[0].gpuCount",
+        "would leave the GPU of g6.2xlarge unused; choose a CPU type such as m7i.2xlarge",
+        [0],
+    ),
+    (
+        "models[0].instanceType",
+        "needs a `gpuCount` of the model's own: the stack's 1 is more than the 0 GPU(s) of m7i.xlarge",
+        ["m7i.xlarge"],
+    ),
     ("models[0].accepts", "must list at least one type", [[]]),
     ("models[0].prompt", f"line 1: {SLIP}", ["{{ inputs.a | upper }}", "{{inputs}}", "{{- inputs.a }}"]),
     ("models[0].prompt", f"line 2: {SLIP}; line 3: {SLIP}", ["a\n{{ inputs. }}\n{{ inputs['a'] }}"]),
@@ -370,29 +405,6 @@ def test_a_pod_on_spot_has_no_more_time_than_its_node(
     assert parsed.grace_seconds_of(parsed.models[0]) == grace_seconds
 
 
-@pytest.mark.parametrize(
-    ("stack", "pods_per_node", "max_nodes", "pod_memory_mib"),
-    [
-        ({}, 1, 10, 26_214),
-        ({"maxInstances": 0}, 1, 1, 26_214),
-        ({"instanceType": "g6.12xlarge", "maxInstances": 3}, 4, 2, 39_321),
-        ({"instanceType": "g6.12xlarge", "maxInstances": 3, "gpuCount": 2}, 2, 3, 78_643),
-        ({"instanceType": "g6.12xlarge", "maxInstances": 3, "gpuCount": 3}, 1, 6, 157_286),
-        ({"instanceType": "m7i.xlarge", "gpuCount": 0}, 1, 10, 13_107),
-    ],
-)
-def test_nodes_and_memory_follow_from_the_instance(
-    stack: dict[str, object], pods_per_node: int, max_nodes: int, pod_memory_mib: int
-) -> None:
-    """GPUs decide how many pods share a node, and 0.8 of its memory is theirs in equal parts."""
-    parsed = parse(_config(_model(), _model(name="b"), **stack))
-    assert (parsed.pods_per_node, parsed.max_nodes, parsed.pod_memory_mib) == (
-        pods_per_node,
-        max_nodes,
-        pod_memory_mib,
-    )
-
-
 def test_a_cpu_type_has_no_gpu_to_give() -> None:
     """The default of one GPU is held against the instance type like any other count."""
     assert _problems(_config(instanceType="m7i.xlarge")) == (
@@ -442,6 +454,8 @@ SCHEMAS = st.recursive(
 )
 TEMPLATES = st.text(alphabet="{} .|a0-").map(lambda text: f"{{{{ inputs{text}")
 NAMES = st.sampled_from(["llama3.2", "llama2:7b", "llava", "bge-m3", "qwen3.5", "kimi-k2.5", "llama3.1:405b"])
+CRONS = st.text(alphabet="0123456789*/-,? mon", max_size=15) | st.sampled_from(["0 8 * * 1-5", "0 0 30 2 *"])
+TIMEZONES = st.sampled_from(["Europe/Berlin", "UTC"])
 MODELS = _keys(
     Model,
     **{"from": NAMES | JSON},
@@ -454,6 +468,12 @@ MODELS = _keys(
     timeLimit=st.from_regex(r"\d{1,5}[smh]", fullmatch=True) | JSON,
     parallel=st.integers(0, 65) | JSON,
     options=_keys(Options) | JSON,
+    scaling=_keys(ModelScaling, pollSeconds=st.integers(0, 301)) | JSON,
+    schedule=st.lists(_keys(Window, start=CRONS, end=CRONS, timezone=TIMEZONES)) | JSON,
+    minInstances=st.integers(-1, 9) | JSON,
+    maxInstances=st.integers(-1, 9) | JSON,
+    instanceType=st.sampled_from(sorted(INSTANCES)) | JSON,
+    gpuCount=st.integers(-1, 9) | JSON,
 )
 CONFIGS = _keys(
     Settings,
@@ -474,9 +494,11 @@ def test_any_config_is_taken_or_explained(config: dict[str, Any]) -> None:
         parsed = parse(config)
     except SettingsError:
         return
-    assert parsed.pods_per_node >= 1
-    assert parsed.max_nodes >= 1
-    assert parsed.pod_memory_mib > 0
+    assert {pool.instance_type for pool in parsed.pools} == {*map(parsed.instance_type_of, parsed.models)}
+    assert all(pool.max_nodes >= 1 for pool in parsed.pools)
+    assert all(parsed.memory_mib_of(model) > 0 for model in parsed.models)
+    assert all(parsed.gpus_of(model) in range(9) for model in parsed.models)
+    assert all(parsed.scaling_of(model).poll_seconds >= 1 for model in parsed.models)
     assert all(0 < model.time_limit < MAX_VISIBILITY_SECONDS for model in parsed.models)
     assert all(len(model.spec.hash) == 64 for model in parsed.models)
     assert all(0 < parsed.grace_seconds_of(model) <= model.time_limit + 60 for model in parsed.models)

@@ -158,6 +158,12 @@ def test_the_context_may_be_all_that_was_trained() -> None:
         ({"from": "llama3.1:8b", "memory": "4Gi"}, {"instanceType": "m7i.xlarge", "gpuCount": 0}, False),
         ({"from": "llama3.1:70b"}, {"instanceType": "g6.12xlarge", "gpuCount": 4}, True),
         ({"from": "x/llama3.1:405b"}, {}, True),
+        ({"from": "llama3.1:70b", "instanceType": "g6.12xlarge", "gpuCount": 4}, {}, True),
+        ({"from": "llama3.1:70b", "instanceType": "g6.12xlarge"}, {}, False),
+        ({"from": "llama3.1:70b", "instanceType": "g6e.xlarge"}, {}, True),
+        ({"from": "llama3.1:8b", "gpuCount": 2}, {"instanceType": "g6.12xlarge", "gpuCount": 4}, True),
+        ({"from": "llama3.1:8b", "instanceType": "m7i.large", "gpuCount": 0}, {}, True),
+        ({"from": "llama3.1:8b", "instanceType": "m7i.large", "gpuCount": 0, "parallel": 4}, {}, False),
     ],
 )
 def test_a_model_is_held_against_where_it_runs(
@@ -165,6 +171,52 @@ def test_a_model_is_held_against_where_it_runs(
 ) -> None:
     """Context, slots, the server's own settings, memory and GPUs count; an unknown size does not."""
     assert (_problems(model, **stack) == ()) is fits
+
+
+@pytest.mark.parametrize(
+    ("model", "stack", "problem"),
+    [
+        (
+            {"instanceType": "m7i.xlarge"},
+            {},
+            (
+                "instanceType: given \"m7i.xlarge\": needs a `gpuCount` of the model's own: the stack's 1 is "
+                "more than the 0 GPU(s) of m7i.xlarge"
+            ),
+        ),
+        (
+            {"instanceType": "g6.xlarge"},
+            {"instanceType": "m7i.xlarge", "gpuCount": 0},
+            (
+                "instanceType: given \"g6.xlarge\": needs a `gpuCount` of the model's own: the stack's 0 "
+                "would leave the GPU of g6.xlarge unused; choose a CPU type such as m7i.2xlarge"
+            ),
+        ),
+        (
+            {"instanceType": "g6.xlarge", "gpuCount": 2},
+            {},
+            "gpuCount: given 2: is more than the 1 GPU(s) of g6.xlarge",
+        ),
+        (
+            {"gpuCount": 2, "memory": "79Gi"},
+            {"instanceType": "g6.12xlarge"},
+            (
+                'memory: given "80896Mi": is more than a pod\'s 78643 MiB: 0.8 of 196608 on g6.12xlarge, '
+                "for 2 pod(s)"
+            ),
+        ),
+        (
+            {"instanceType": "g5g.xlarge"},
+            {},
+            'instanceType: given "g5g.xlarge": has Arm processors, and the image is made for x86-64',
+        ),
+    ],
+)
+def test_a_model_has_a_place_of_its_own(
+    model: dict[str, object], stack: dict[str, object], problem: str
+) -> None:
+    """What it says of its nodes is held against what it leaves to the stack, at the key that can mend it."""
+    assert _problems({"from": "tiny", **model}, **stack) == (f"models[0].{problem}",)
 
 
 @pytest.mark.parametrize("memory", ["24", "0Gi", "1.5Gi", 24, True, "24GB", "-1Gi", "24Mi", "511Mi"])
