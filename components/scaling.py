@@ -56,12 +56,16 @@ def scaled_object(
         },
         "authenticationRef": {"name": TRIGGER_AUTHENTICATION, "kind": "ClusterTriggerAuthentication"},
     }
+    floor = model.min_instances if ceiling else 0
+    # KEDA's own part, to one pod and back to none; it warns of these where there is always a pod.
+    sleeping: dict[str, pulumi.Input[object]] = (
+        {} if floor else {"pollingInterval": follows.poll_seconds, "cooldownPeriod": follows.cooldown_seconds}
+    )
     return {
         "scaleTargetRef": {"name": deployment},
-        "minReplicaCount": model.min_instances if ceiling else 0,
+        "minReplicaCount": floor,
         "maxReplicaCount": max(1, ceiling),
-        "pollingInterval": follows.poll_seconds,
-        "cooldownPeriod": follows.cooldown_seconds,
+        **sleeping,
         "advanced": {
             "horizontalPodAutoscalerConfig": {
                 "behavior": _behavior(max(1, ceiling), follows.scale_down_period_seconds)

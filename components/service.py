@@ -130,7 +130,8 @@ class Service(pulumi.ComponentResource):
             metadata={
                 "name": model,
                 "namespace": namespace,
-                "annotations": scaling.annotations_of(args.model, settings),
+                # None for none: no empty map is ever equal to what is stored, so each apply would be a change.
+                "annotations": scaling.annotations_of(args.model, settings) or None,
             },
             spec=scaling.scaled_object(
                 args.model,

@@ -89,7 +89,6 @@ def test_the_manuals_table_has_every_case() -> None:
 def test_a_scaled_object_is_exactly_this() -> None:
     """The stack's times, and those of its own that a model names; up at once, down one by one."""
     model = {
-        "minInstances": 1,
         "maxInstances": 4,
         "parallel": 2,
         "scaling": {"pollSeconds": 5, "scaleDownPeriodSeconds": 30},
@@ -97,7 +96,7 @@ def test_a_scaled_object_is_exactly_this() -> None:
     }
     assert _spec(_settings(model, scaling={"pollSeconds": 20, "cooldownSeconds": 700})) == {
         "scaleTargetRef": {"name": "a"},
-        "minReplicaCount": 1,
+        "minReplicaCount": 0,
         "maxReplicaCount": 4,
         "pollingInterval": 5,
         "cooldownPeriod": 700,
@@ -137,6 +136,13 @@ def test_a_scaled_object_is_exactly_this() -> None:
             },
         ],
     }
+
+
+def test_a_model_that_never_sleeps_is_told_nothing_of_sleep() -> None:
+    """KEDA warns of times that have no meaning where there is always a pod."""
+    awake = _spec(_settings({"minInstances": 1}))
+    assert awake["minReplicaCount"] == 1
+    assert _spec(_settings({})).keys() - awake.keys() == {"pollingInterval", "cooldownPeriod"}
 
 
 def test_a_model_without_times_of_its_own_has_the_stacks() -> None:
