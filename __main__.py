@@ -3,10 +3,13 @@
 import pulumi
 
 from components import stack
+from components.access_policies import AccessPolicies, AccessPoliciesArgs
 from components.addons import Addons, AddonsArgs
 from components.cluster import Cluster, ClusterArgs
 from components.collector import Collector, CollectorArgs
 from components.documents import Documents, DocumentsArgs
+from components.encryption import Encryption, EncryptionArgs
+from components.image import Image, ImageArgs
 from components.keda import Keda, KedaArgs
 from components.model import Model, ModelArgs
 from components.model_queue import ModelQueue, ModelQueueArgs
@@ -18,18 +21,23 @@ from components.nodes import Nodes, NodesArgs
 from components.platform import Platform
 from components.pod_rules import PodRules, PodRulesArgs
 from components.service import Service, ServiceArgs
+from components.watch import Watch, WatchArgs
 
 this = stack.load()
 models = this.settings.models
 
-network = Network("network", NetworkArgs(stack=this))
-cluster = Cluster("cluster", ClusterArgs(stack=this, network=network))
+key_arn = Encryption("encryption", EncryptionArgs(stack=this)).key_arn
+image = Image("image", ImageArgs(stack=this, key_arn=key_arn))
+network = Network("network", NetworkArgs(stack=this, key_arn=key_arn))
+cluster = Cluster("cluster", ClusterArgs(stack=this, network=network, key_arn=key_arn))
 node_addons = NodeAddons("node-addons", NodeAddonsArgs(cluster=cluster))
 # Created after: a node without a CNI never becomes ready. Deleted before: one that loses it never leaves.
 after_node_addons = pulumi.ResourceOptions(depends_on=[node_addons])
-nodes = Nodes("nodes", NodesArgs(stack=this, network=network, cluster=cluster), after_node_addons)
+nodes = Nodes(
+    "nodes", NodesArgs(stack=this, network=network, cluster=cluster, key_arn=key_arn), after_node_addons
+)
 
-documents = Documents("documents", DocumentsArgs(stack=this))
+documents = Documents("documents", DocumentsArgs(stack=this, key_arn=key_arn))
 queues = {
     model.name: ModelQueue(model.name, ModelQueueArgs(model=model, documents=documents)) for model in models
 }
@@ -48,12 +56,14 @@ keda = Keda(
 )
 store = ModelStore(
     "models",
-    ModelStoreArgs(stack=this, network=network, cluster=cluster, namespaces=namespaces),
+    ModelStoreArgs(stack=this, network=network, cluster=cluster, namespaces=namespaces, key_arn=key_arn),
     pulumi.ResourceOptions(provider=cluster.provider),
 )
+Watch("watch", WatchArgs(stack=this, nodes=nodes, store=store, queues=queues, key_arn=key_arn))
 
 platform = Platform(
     stack=this,
+    image=image,
     cluster=cluster,
     namespaces=namespaces,
     store=store,
@@ -68,8 +78,14 @@ for model in models:
     ready = Model(model.name, ModelArgs(platform=platform, model=model), on_addons)
     Service(model.name, ServiceArgs(platform=platform, model=model, queue=queue, ready=ready), on_addons)
 
+access = AccessPolicies(
+    "access", AccessPoliciesArgs(stack=this, documents=documents, queues=tuple(queues.values()))
+)
+
 pulumi.export("documents", documents.documents.bucket)
 pulumi.export("results", documents.results.bucket)
+pulumi.export("uploaders", access.uploaders)
+pulumi.export("readers", access.readers)
 pulumi.export("cluster", cluster.name)
 # What a program of yours needs to put a model of this stack beside its own container: examples/own_container.
 pulumi.export(
@@ -78,7 +94,7 @@ pulumi.export(
         "namespace": namespaces.serving,
         "readClaim": store.read_claim,
         "priorityClass": platform.pod_rules.priority_class,
-        "image": this.settings.image,
+        "image": image.reference,
         "models": {model.name: model.spec.to_json() for model in models},
     },
 )

@@ -65,6 +65,12 @@ def _log_group(name: str, inputs: Inputs) -> dict[str, Any]:
     return {"name": group, "arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}"}
 
 
+def _repository(name: str, _: Inputs) -> dict[str, Any]:
+    repository = f"{name}-{SUFFIX}"
+    url = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{repository}"
+    return {"name": repository, "registryId": ACCOUNT, "repositoryUrl": url}
+
+
 def _node_group(name: str, _: Inputs) -> dict[str, Any]:
     return {"resources": [{"autoscalingGroups": [{"name": f"eks-{name}-{SUFFIX}"}]}]}
 
@@ -97,8 +103,15 @@ COMPUTED: dict[str, Row] = {
     "aws:ec2/subnet:Subnet": _nothing,
     "aws:ec2/vpc:Vpc": _nothing,
     "aws:ec2/vpcEndpoint:VpcEndpoint": _nothing,
-    "aws:efs/accessPoint:AccessPoint": _nothing,
-    "aws:efs/fileSystem:FileSystem": _nothing,
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": _nothing,
+    "aws:ecr/repository:Repository": _repository,
+    "aws:efs/accessPoint:AccessPoint": lambda name, _: {
+        "arn": f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:access-point/{name}"
+    },
+    "aws:efs/fileSystem:FileSystem": lambda name, _: {
+        "arn": f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:file-system/{name}"
+    },
+    "aws:efs/fileSystemPolicy:FileSystemPolicy": _nothing,
     "aws:efs/mountTarget:MountTarget": _nothing,
     "aws:eks/addon:Addon": _nothing,
     "aws:eks/cluster:Cluster": lambda _, inputs: {
@@ -107,13 +120,18 @@ COMPUTED: dict[str, Row] = {
     },
     "aws:eks/nodeGroup:NodeGroup": _node_group,
     "aws:eks/podIdentityAssociation:PodIdentityAssociation": _nothing,
+    "aws:iam/policy:Policy": lambda name, _: {"arn": f"arn:aws:iam::{ACCOUNT}:policy/{name}-{SUFFIX}"},
     "aws:iam/role:Role": lambda name, _: {"arn": f"arn:aws:iam::{ACCOUNT}:role/{name}-{SUFFIX}"},
     "aws:iam/rolePolicy:RolePolicy": _nothing,
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _nothing,
+    "aws:kms/key:Key": lambda name, _: {"arn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}"},
     "aws:s3/bucket:Bucket": _bucket,
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _nothing,
     "aws:s3/bucketNotification:BucketNotification": _nothing,
+    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _nothing,
     "aws:s3/bucketPolicy:BucketPolicy": _nothing,
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _nothing,
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _nothing,
     "aws:s3/bucketVersioning:BucketVersioning": _nothing,
     "aws:sns/topic:Topic": _topic,
     "aws:sns/topicPolicy:TopicPolicy": _nothing,
@@ -122,6 +140,7 @@ COMPUTED: dict[str, Row] = {
     "aws:sqs/queuePolicy:QueuePolicy": _nothing,
     "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": _nothing,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _nothing,
+    "docker-build:index:Image": lambda _name, _inputs: {"digest": f"sha256:{'0' * 64}"},
     "eks:index:Cluster": lambda _, inputs: {"kubeconfigJson": f'{{"clusters":["{inputs["name"]}"]}}'},
     "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": _named,
     "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": _named,
@@ -148,6 +167,7 @@ INVOKES: dict[str, dict[str, Any] | Callable[[Inputs], dict[str, Any]]] = {
     "aws:ec2/getSubnet:getSubnet": _existing_subnet,
     "aws:ec2/getSubnets:getSubnets": lambda inputs: {"ids": inputs["filters"][1]["values"]},
     "aws:ec2/getVpc:getVpc": {"enableDnsHostnames": True, "enableDnsSupport": True},
+    "aws:ecr/getAuthorizationToken:getAuthorizationToken": {"userName": "AWS", "password": "graph"},
     "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": ACCOUNT},
     "aws:index/getPartition:getPartition": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
 }

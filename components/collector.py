@@ -97,7 +97,7 @@ class Collector(pulumi.ComponentResource):
             template=core.PodTemplateSpecArgs(
                 metadata=meta.ObjectMetaArgs(labels=LABELS),
                 spec=job_pods.collecting_pod(
-                    image=args.platform.stack.settings.image,
+                    image=args.platform.image.reference,
                     store=STORE,
                     lists=lists,
                     claim=args.platform.store.write_claim,

@@ -33,7 +33,7 @@ LAST_WORDS = "FallbackToLogsOnError"
 
 def provisioning_pod(  # noqa: PLR0913  each is said by name
     *,
-    image: str,
+    image: pulumi.Input[str],
     model: ModelSpec,
     claim: pulumi.Input[str],
     config: pulumi.Input[str],
@@ -71,7 +71,7 @@ def provisioning_pod(  # noqa: PLR0913  each is said by name
 
 def collecting_pod(
     *,
-    image: str,
+    image: pulumi.Input[str],
     store: str,
     lists: Sequence[pulumi.Input[str]],
     claim: pulumi.Input[str],

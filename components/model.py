@@ -12,6 +12,8 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components import job_pods, names
+from components.encryption import key_use
+from components.encryption_key import READ_ACTIONS
 from components.namespaces import MODEL_JOBS
 from components.network_policies import HTTPS_PORT, egress, to_anywhere
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
@@ -98,7 +100,15 @@ class Model(pulumi.ComponentResource):
                         cluster_name=args.platform.cluster.name,
                         namespace=namespace,
                         service_account=child_name,
-                        allow=_reads(objects),
+                        allow=(
+                            *_reads(objects),
+                            *key_use(
+                                args.platform.documents.key_arn,
+                                READ_ACTIONS,
+                                ("s3",),
+                                args.platform.stack.region,
+                            ),
+                        ),
                     ),
                     child,
                 )
@@ -121,7 +131,7 @@ class Model(pulumi.ComponentResource):
                 labels=labels, annotations={MODEL_ANNOTATION: spec.hash, **NOT_EVICTED}
             ),
             spec=job_pods.provisioning_pod(
-                image=args.platform.stack.settings.image,
+                image=args.platform.image.reference,
                 model=spec,
                 claim=args.platform.store.write_claim,
                 config=config.metadata.apply(lambda metadata: str(metadata.name)),

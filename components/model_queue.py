@@ -26,32 +26,44 @@ MAX_DEAD_LETTER_BYTES = 1_048_576
 MAX_RECEIVES = 50
 """A distant backstop: SQS counts every receive, a scale-in too, so the worker counts real attempts itself."""
 
+MAX_EVENT_AGE_SECONDS = 24 * 3600
+MAX_EVENT_ATTEMPTS = 185
+"""The most that EventBridge tries (EventBridge user guide, "Event retry policy"): then it is undelivered."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelQueueArgs:
-    """The model, whose documents lie under `<model>/`, and the bucket that is watched for them."""
+    """The model, and the buckets: one is watched for its documents, or the other for results of another."""
 
     model: model_section.Model
     documents: Documents
 
 
 class ModelQueue(pulumi.ComponentResource):
-    """A queue that gets one message for each document put under the model's prefix, and loses none."""
+    """A queue that gets one message for each of the model's documents, and loses none.
+
+    What the worker or SQS gives up becomes a dead letter, and what EventBridge cannot deliver is undelivered.
+    """
 
     url: pulumi.Output[str]
     arn: pulumi.Output[str]
     dead_letter_url: pulumi.Output[str]
     dead_letter_arn: pulumi.Output[str]
+    undelivered_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: ModelQueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ollama-eks:index:ModelQueue", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        key_arn = args.documents.key_arn
+        # Two ways to encrypt that exclude each other; `alias/aws/sqs` is neither: EventBridge may not use it.
+        sqs_key = True if key_arn is None else None
 
         dead_letter = aws.sqs.Queue(
             f"{name}-dead-letter",
             message_retention_seconds=RETENTION_SECONDS,
             max_message_size=MAX_DEAD_LETTER_BYTES,
-            sqs_managed_sse_enabled=True,
+            kms_master_key_id=key_arn,
+            sqs_managed_sse_enabled=sqs_key,
             opts=child,
         )
         queue = aws.sqs.Queue(
@@ -59,7 +71,8 @@ class ModelQueue(pulumi.ComponentResource):
             visibility_timeout_seconds=VISIBILITY_SECONDS,
             max_message_size=MAX_MESSAGE_BYTES,
             message_retention_seconds=RETENTION_SECONDS,
-            sqs_managed_sse_enabled=True,
+            kms_master_key_id=key_arn,
+            sqs_managed_sse_enabled=sqs_key,
             redrive_policy=pulumi.Output.json_dumps(
                 {"deadLetterTargetArn": dead_letter.arn, "maxReceiveCount": MAX_RECEIVES}
             ),
@@ -73,54 +86,87 @@ class ModelQueue(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        rule = aws.cloudwatch.EventRule(
-            name,
-            description=f"Documents for the model {args.model.name}",
-            event_pattern=args.documents.documents.bucket.apply(
-                lambda bucket: object_created(bucket, f"{args.model.name}/")
-            ),
+        undelivered = aws.sqs.Queue(
+            f"{name}-undelivered",
+            message_retention_seconds=RETENTION_SECONDS,
+            kms_master_key_id=key_arn,
+            sqs_managed_sse_enabled=sqs_key,
             opts=child,
         )
-        policy = aws.sqs.QueuePolicy(
-            name,
-            queue_url=queue.url,
-            policy=pulumi.Output.json_dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Sid": "FilledByItsRule",
-                            "Effect": "Allow",
-                            "Principal": {"Service": "events.amazonaws.com"},
-                            "Action": "sqs:SendMessage",
-                            "Resource": queue.arn,
-                            "Condition": {"ArnEquals": {"aws:SourceArn": rule.arn}},
-                        },
-                        {
-                            "Sid": "OnlyOverTls",
-                            "Effect": "Deny",
-                            "Principal": "*",
-                            "Action": "sqs:*",
-                            "Resource": queue.arn,
-                            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                        },
-                    ],
-                }
-            ),
-            opts=child,
-        )
+        rule = self._rule(name, args)
+        self._policy(f"{name}-dead-letter", dead_letter)
+        admitted = [
+            self._policy(name, queue, filled_by=rule),
+            self._policy(f"{name}-undelivered", undelivered, filled_by=rule),
+        ]
         aws.cloudwatch.EventTarget(
             name,
             rule=rule.name,
             arn=queue.arn,
-            # Created after: an event that the queue does not admit yet is lost.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+            dead_letter_config={"arn": undelivered.arn},
+            retry_policy={
+                "maximum_event_age_in_seconds": MAX_EVENT_AGE_SECONDS,
+                "maximum_retry_attempts": MAX_EVENT_ATTEMPTS,
+            },
+            # Created after: an event that neither queue admits yet is lost.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=admitted),
         )
         self.url = queue.url
         self.arn = queue.arn
         self.dead_letter_url = dead_letter.url
         self.dead_letter_arn = dead_letter.arn
+        self.undelivered_arn = undelivered.arn
         self.register_outputs({"url": self.url, "deadLetterUrl": self.dead_letter_url})
+
+    def _rule(self, name: str, args: ModelQueueArgs) -> aws.cloudwatch.EventRule:
+        """The edge to the model: from documents put for it, or from results of the model before it."""
+        model = args.model
+        if model.after is None:
+            bucket, prefix, what = args.documents.documents.bucket, f"{model.name}/", "Documents"
+        else:
+            bucket, prefix, what = (
+                args.documents.results.bucket,
+                f"{model.after}/",
+                f"Results of {model.after}",
+            )
+        return aws.cloudwatch.EventRule(
+            name,
+            description=f"{what} for the model {model.name}",
+            event_pattern=bucket.apply(lambda bucket: object_created(bucket, prefix)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _policy(
+        self, name: str, queue: aws.sqs.Queue, filled_by: aws.cloudwatch.EventRule | None = None
+    ) -> aws.sqs.QueuePolicy:
+        """Nothing without TLS, and into a queue that a rule fills, what this rule sends."""
+        statements: list[dict[str, object]] = [
+            {
+                "Sid": "OnlyOverTls",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "sqs:*",
+                "Resource": queue.arn,
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            },
+        ]
+        if filled_by is not None:
+            statements.append(
+                {
+                    "Sid": "FilledByItsRule",
+                    "Effect": "Allow",
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Action": "sqs:SendMessage",
+                    "Resource": queue.arn,
+                    "Condition": {"ArnEquals": {"aws:SourceArn": filled_by.arn}},
+                }
+            )
+        return aws.sqs.QueuePolicy(
+            name,
+            queue_url=queue.url,
+            policy=pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": statements}),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
 
 def object_created(bucket: str, prefix: str) -> str:

@@ -39,8 +39,8 @@ DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 RESERVED_NAMES = frozenset({"records", "default"})
 """`records/` in the results bucket holds attempt records; every namespace has a service account `default`."""
 
-RESERVED_SUFFIX = "-dead-letter"
-"""A queue of this name belongs to the model that is named before it."""
+RESERVED_SUFFIXES = ("-dead-letter", "-undelivered")
+"""Queues of these names belong to the model that is named before them."""
 
 
 SOURCE_FIELDS = ("from_", "modelfile", "inputs", "digest", "quantize")
@@ -115,6 +115,7 @@ class Model(Setting):
     task: TaskKind = "generate"
     long_documents: LongDocuments = "refuse"
     accepts: tuple[DocumentType, ...] = get_args(DocumentType)
+    after: str | None = None
     time_limit: Annotated[int, BeforeValidator(_seconds)] = 600
     attempts: int = Field(default=3, ge=1, le=20)
     parallel: int = Field(default=1, ge=1, le=64)
@@ -137,8 +138,10 @@ class Model(Setting):
             )
         if name in RESERVED_NAMES:
             raise ValueError("is reserved; choose another name")
-        if name.endswith(RESERVED_SUFFIX):
-            raise ValueError(f"must not end in {RESERVED_SUFFIX}, as the dead letters of another model do")
+        if name.endswith(RESERVED_SUFFIXES):
+            raise ValueError(
+                f"must not end in {' or '.join(RESERVED_SUFFIXES)}, as another model's queues do"
+            )
         if info.context and info.context["names"][name] > 1:
             raise ValueError("is given to more than one model; each needs its own")
         return name

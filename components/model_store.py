@@ -12,6 +12,8 @@ import pulumi_kubernetes as kubernetes
 from components.namespaces import DRAINED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from components.cluster import Cluster
     from components.namespaces import Namespaces
     from components.network import Network
@@ -25,12 +27,21 @@ READER_UID = 1001
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelStoreArgs:
-    """The stack says zones and protection; network, cluster and namespaces are what it is attached to."""
+    """What the store is like, and what it is attached to.
+
+    Attributes:
+        stack: says zones and protection.
+        network: whose private subnets it is reached in.
+        cluster: whose nodes may mount it.
+        namespaces: where its claims are.
+        key_arn: key that it is encrypted with; EFS's own for None.
+    """
 
     stack: Stack
     network: Network
     cluster: Cluster
     namespaces: Namespaces
+    key_arn: pulumi.Output[str] | None = None
 
 
 class ModelStore(pulumi.ComponentResource):
@@ -48,6 +59,7 @@ class ModelStore(pulumi.ComponentResource):
         files = aws.efs.FileSystem(
             name,
             encrypted=True,
+            kms_key_id=args.key_arn,
             performance_mode="generalPurpose",
             # The default, bursting, gives 50 KiB/s for each GiB stored: hours for one model.
             throughput_mode="elastic",
@@ -71,19 +83,27 @@ class ModelStore(pulumi.ComponentResource):
         )
         targets = [
             aws.efs.MountTarget(
-                f"{name}-{zone}",
+                f"{name}-{key}",
                 file_system_id=files.id,
                 subnet_id=subnet_id,
                 security_groups=[group.id],
                 opts=child,
             )
-            for zone, subnet_id in zip(settings.network.zones, args.network.private_subnet_ids, strict=True)
+            for key, subnet_id in args.network.private_subnets.items()
         ]
-        # Created after the mount targets: without them the first mount fails on DNS.
-        mountable = pulumi.ResourceOptions(parent=self, depends_on=[*targets, from_nodes])
         self.file_system_id = files.id
-        self.write_claim = self._claim(f"{name}-write", WRITER_UID, args.namespaces.jobs, mountable)
-        self.read_claim = self._claim(f"{name}-read", READER_UID, args.namespaces.serving, mountable)
+        writer = self._access_point(f"{name}-write", WRITER_UID)
+        reader = self._access_point(f"{name}-read", READER_UID)
+        policy = aws.efs.FileSystemPolicy(
+            name, file_system_id=files.id, policy=_policy(files.arn, reader.arn, writer.arn), opts=child
+        )
+        # Created after the mount targets: without them the first mount fails on DNS. And after the policy:
+        # without it whoever reaches a mount target may do everything.
+        mountable = pulumi.ResourceOptions(parent=self, depends_on=[*targets, from_nodes, policy])
+        self.write_claim = self._claim(f"{name}-write", writer, args.namespaces.jobs, mountable)
+        self.read_claim = self._claim(
+            f"{name}-read", reader, args.namespaces.serving, mountable, mount_options=["ro"]
+        )
         self.register_outputs(
             {
                 "fileSystemId": self.file_system_id,
@@ -92,12 +112,9 @@ class ModelStore(pulumi.ComponentResource):
             }
         )
 
-    def _claim(
-        self, name: str, uid: int, namespace: pulumi.Output[str], mountable: pulumi.ResourceOptions
-    ) -> pulumi.Output[str]:
-        """A volume over an access point of its own uid, and the claim on it."""
-        read_only = uid != WRITER_UID
-        access = aws.efs.AccessPoint(
+    def _access_point(self, name: str, uid: int) -> aws.efs.AccessPoint:
+        """A way to the models as a user of its own, whoever mounts it."""
+        return aws.efs.AccessPoint(
             name,
             file_system_id=self.file_system_id,
             posix_user={"uid": uid, "gid": uid},
@@ -107,6 +124,17 @@ class ModelStore(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
+
+    def _claim(
+        self,
+        name: str,
+        access: aws.efs.AccessPoint,
+        namespace: pulumi.Output[str],
+        mountable: pulumi.ResourceOptions,
+        *,
+        mount_options: Sequence[str] = (),
+    ) -> pulumi.Output[str]:
+        """A volume over an access point, and the claim on it."""
         volume = kubernetes.core.v1.PersistentVolume(
             name,
             spec={
@@ -116,7 +144,7 @@ class ModelStore(pulumi.ComponentResource):
                 "capacity": {"storage": "1Ti"},
                 "persistent_volume_reclaim_policy": "Retain",
                 "storage_class_name": "",
-                "mount_options": ["ro"] if read_only else [],
+                "mount_options": list(mount_options),
                 "csi": {
                     "driver": "efs.csi.aws.com",
                     "volume_handle": pulumi.Output.concat(self.file_system_id, "::", access.id),
@@ -136,3 +164,45 @@ class ModelStore(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=DRAINED),
         )
         return claim.metadata.apply(lambda metadata: str(metadata.name))
+
+
+def _policy(
+    files: pulumi.Input[str], reader: pulumi.Input[str], writer: pulumi.Input[str]
+) -> pulumi.Output[str]:
+    """Who may do what with the file system, all by ARN: over TLS and one of two access points, or nothing.
+
+    Clients mount without an IAM identity, so the principal is anybody; the network says who reaches it
+    (EFS user guide, "Using IAM to control access to file systems").
+    """
+    mount, write = "elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"
+
+    def allow(sid: str, access: pulumi.Input[str], *actions: str) -> dict[str, object]:
+        return {
+            "Sid": sid,
+            "Effect": "Allow",
+            "Principal": {"AWS": "*"},
+            "Action": list(actions),
+            "Resource": files,
+            "Condition": {
+                "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
+                "ArnEquals": {"elasticfilesystem:AccessPointArn": access},
+            },
+        }
+
+    return pulumi.Output.json_dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                allow("Readers", reader, mount),
+                allow("Writers", writer, mount, write),
+                {
+                    "Sid": "OnlyOverTls",
+                    "Effect": "Deny",
+                    "Principal": {"AWS": "*"},
+                    "Action": [mount, write, "elasticfilesystem:ClientRootAccess"],
+                    "Resource": files,
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                },
+            ],
+        }
+    )

@@ -30,11 +30,16 @@ TRUST = """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodesArgs:
-    """The stack says which instances and how many, the network where, the cluster for whom."""
+    """The stack says which instances and how many, the network where, the cluster for whom.
+
+    Attributes:
+        key_arn: key that disks are encrypted with; EBS's own for None.
+    """
 
     stack: Stack
     network: Network
     cluster: Cluster
+    key_arn: pulumi.Output[str] | None = None
 
 
 class Nodes(pulumi.ComponentResource):
@@ -64,7 +69,7 @@ class Nodes(pulumi.ComponentResource):
             # The autoscaler's field. Nested names must be camelCase; snake_case is silently not ignored.
             ignore_changes=["scalingConfig.desiredSize"],
         )
-        system = self._launch_template(f"{name}-{SYSTEM_POOL}", data_gib=30)
+        system = self._launch_template(f"{name}-{SYSTEM_POOL}", args.key_arn, data_gib=30)
         aws.eks.NodeGroup(
             f"{name}-{SYSTEM_POOL}",
             cluster_name=args.cluster.name,
@@ -89,7 +94,7 @@ class Nodes(pulumi.ComponentResource):
     ) -> pulumi.Output[str]:
         """The node group of one pool, and the tags that let it start from zero nodes."""
         template = self._launch_template(
-            name, data_gib=MODEL_DISK_GIB, throughput_mib=MODEL_DISK_MIB_PER_SECOND
+            name, args.key_arn, data_gib=MODEL_DISK_GIB, throughput_mib=MODEL_DISK_MIB_PER_SECOND
         )
         group = aws.eks.NodeGroup(
             name,
@@ -119,7 +124,12 @@ class Nodes(pulumi.ComponentResource):
         return scaling_group
 
     def _launch_template(
-        self, name: str, *, data_gib: int, throughput_mib: int | None = None
+        self,
+        name: str,
+        key_arn: pulumi.Output[str] | None,
+        *,
+        data_gib: int,
+        throughput_mib: int | None = None,
     ) -> aws.ec2.LaunchTemplate:
         """Nodes whose pods cannot reach the node's own role, with an encrypted data disk."""
         return aws.ec2.LaunchTemplate(
@@ -127,6 +137,16 @@ class Nodes(pulumi.ComponentResource):
             # One hop: the answer of the metadata service does not reach into a pod's network.
             metadata_options={"http_tokens": "required", "http_put_response_hop_limit": 1},
             block_device_mappings=[
+                {
+                    # The root disk: read-only, and the same in every Bottlerocket; encrypted all the same.
+                    "device_name": "/dev/xvda",
+                    "ebs": {
+                        "volume_type": "gp3",
+                        "encrypted": "true",
+                        "kms_key_id": key_arn,
+                        "delete_on_termination": "true",
+                    },
+                },
                 {
                     # Bottlerocket keeps images and container data here; its root disk is fixed and small.
                     "device_name": "/dev/xvdb",
@@ -136,9 +156,10 @@ class Nodes(pulumi.ComponentResource):
                         "throughput": throughput_mib,
                         "iops": 6000 if throughput_mib else None,
                         "encrypted": "true",
+                        "kms_key_id": key_arn,
                         "delete_on_termination": "true",
                     },
-                }
+                },
             ],
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from components.cluster import Cluster
     from components.documents import Documents
+    from components.image import Image
     from components.keda import Keda
     from components.model_store import ModelStore
     from components.namespaces import Namespaces
@@ -20,6 +21,7 @@ class Platform:
     """The parts that exist once, however many models there are."""
 
     stack: Stack
+    image: Image
     cluster: Cluster
     namespaces: Namespaces
     store: ModelStore

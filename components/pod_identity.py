@@ -10,7 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 TRUST = json.dumps(
     {
@@ -34,22 +34,35 @@ class Allow:
         actions: IAM actions, each spelled out.
         resources: ARNs that they are allowed on.
         only_if: what else has to hold, as IAM's StringEquals takes it.
+        only_with: condition keys that a request has to have at all, whatever they hold.
     """
 
     actions: tuple[str, ...]
     resources: tuple[pulumi.Input[str], ...]
-    only_if: Mapping[str, str] | None = None
+    only_if: Mapping[str, pulumi.Input[str] | Sequence[pulumi.Input[str]]] | None = None
+    only_with: tuple[str, ...] = ()
 
     @property
     def statement(self) -> dict[str, object]:
         """The statement as IAM writes it."""
-        condition = {"Condition": {"StringEquals": dict(self.only_if)}} if self.only_if else {}
+        conditions = {
+            "StringEquals": dict(self.only_if or {}),
+            "Null": dict.fromkeys(self.only_with, "false"),
+        }
+        condition = {operator: keys for operator, keys in conditions.items() if keys}
         return {
             "Effect": "Allow",
             "Action": list(self.actions),
             "Resource": list(self.resources),
-            **condition,
+            **({"Condition": condition} if condition else {}),
         }
+
+
+def policy_document(allow: Iterable[Allow]) -> pulumi.Output[str]:
+    """The statements as one policy, in JSON."""
+    return pulumi.Output.json_dumps(
+        {"Version": "2012-10-17", "Statement": [each.statement for each in allow]}
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,10 +100,9 @@ class PodIdentity(pulumi.ComponentResource):
         role = aws.iam.Role(name, assume_role_policy=TRUST, opts=child)
         rights: list[pulumi.Resource] = []
         if args.allow:
-            document = pulumi.Output.json_dumps(
-                {"Version": "2012-10-17", "Statement": [allow.statement for allow in args.allow]}
+            rights.append(
+                aws.iam.RolePolicy(name, role=role.id, policy=policy_document(args.allow), opts=child)
             )
-            rights.append(aws.iam.RolePolicy(name, role=role.id, policy=document, opts=child))
         if args.managed_policy:
             rights.append(
                 aws.iam.RolePolicyAttachment(

@@ -57,7 +57,7 @@ class Serving:
     """
 
     model: ModelSpec
-    image: str
+    image: pulumi.Input[str]
     claim: pulumi.Input[str]
     config: pulumi.Input[str]
     parallel: int

@@ -13,6 +13,8 @@ from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components import pods, scaling, worker
+from components.encryption import key_use
+from components.encryption_key import WRITE_ACTIONS
 from components.model_queue import VISIBILITY_SECONDS
 from components.namespaces import DRAINED
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
@@ -45,7 +47,7 @@ class Service(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         model, namespace = args.model.name, args.platform.namespaces.serving
         settings = args.platform.stack.settings
-        image = settings.image
+        image = args.platform.image.reference
 
         account = kubernetes.core.v1.ServiceAccount(
             name,
@@ -130,7 +132,7 @@ class Service(pulumi.ComponentResource):
             metadata={
                 "name": model,
                 "namespace": namespace,
-                # None for none: no empty map is ever equal to what is stored, so each apply would be a change.
+                # None for none: no empty map is equal to what is stored, so each apply would be a change.
                 "annotations": scaling.annotations_of(args.model, settings) or None,
             },
             spec=scaling.scaled_object(
@@ -174,6 +176,7 @@ def _task(args: ServiceArgs) -> pulumi.Output[str]:
             visibility_seconds=VISIBILITY_SECONDS,
             grace_seconds=args.platform.stack.settings.grace_seconds_of(model),
             health_port=HEALTH_PORT,
+            after=model.after,
             **places,
         ).to_json()
     )
@@ -181,22 +184,24 @@ def _task(args: ServiceArgs) -> pulumi.Output[str]:
 
 def _rights(args: ServiceArgs) -> tuple[Allow, ...]:
     """What a worker may do: its own documents in, its own results and records out, its own queue."""
-    documents, results = args.platform.documents.documents.arn, args.platform.documents.results.arn
+    buckets, after = args.platform.documents, args.model.after
+    source, results = (buckets.results if after else buckets.documents).arn, buckets.results.arn
     model = args.model.name
+    own_results = pulumi.Output.concat(results, f"/{model}/*")
+    own_records = pulumi.Output.concat(results, f"/records/{model}/*")
     return (
         Allow(
             actions=("s3:GetObject", "s3:GetObjectVersion"),
-            resources=(pulumi.Output.concat(documents, f"/{model}/*"),),
+            resources=(pulumi.Output.concat(source, f"/{after or model}/*"),),
         ),
-        Allow(
-            actions=("s3:GetObject", "s3:PutObject"),
-            resources=(
-                pulumi.Output.concat(results, f"/{model}/*"),
-                pulumi.Output.concat(results, f"/records/{model}/*"),
-            ),
-        ),
+        Allow(actions=("s3:GetObject",), resources=(own_results, own_records)),
+        # Only where none is: S3 itself refuses a request that would write over a result.
+        Allow(actions=("s3:PutObject",), resources=(own_results,), only_with=("s3:if-none-match",)),
+        # A record is begun before its attempt and ended after it.
+        Allow(actions=("s3:PutObject",), resources=(own_records,)),
         # Listing tells a missing object from a forbidden one, and finds earlier attempts.
-        Allow(actions=("s3:ListBucket",), resources=(documents, results)),
+        Allow(actions=("s3:ListBucket",), resources=(results,) if after else (source, results)),
+        *key_use(buckets.key_arn, WRITE_ACTIONS, ("s3", "sqs"), args.platform.stack.region),
         Allow(
             actions=(
                 "sqs:ReceiveMessage",

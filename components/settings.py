@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from components import suitability
+from components import edges, endpoints, suitability
+from components.encryption_key import EncryptionKey
 from components.fit import Place, misfit
+from components.image_inputs import BUILD, build_or_reference
 from components.instances import known_type
 from components.model_section import Model
 from components.pools import Pool, pools
 from components.problems import SettingsError, describe
-from components.sections import Api, Network, Scaling, Setting
+from components.sections import Alerts, Api, Network, Principals, RetentionDays, Scaling, Setting
 from components.versions import KUBERNETES, KUBERNETES_SUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MAX_MODELS = 50
+"""An IAM policy of 6,144 characters names the dead letters of so many models, whatever they are called."""
 
 SPOT_NOTICE_SECONDS = 120
 """From a Spot notice to the end of the instance (EC2 user guide, "Spot Instance interruption notices")."""
@@ -34,7 +39,7 @@ SPOT_MARGIN_SECONDS = 20
 class Settings(Setting):
     """The whole of a stack's config."""
 
-    image: str = Field(min_length=1)
+    image: Annotated[str, AfterValidator(build_or_reference)] = BUILD
     mirror: bool = False
     instance_type: Annotated[str, AfterValidator(known_type)] = "g6.2xlarge"
     gpu_count: int = Field(default=1, ge=0, validate_default=True)
@@ -44,8 +49,13 @@ class Settings(Setting):
     scaling: Scaling = Scaling()
     api: Api = Api()
     kubernetes_version: str = KUBERNETES
+    admins: Principals = ()
     protect: bool = True
     collect_models: bool = True
+    encryption_key: EncryptionKey | None = None
+    expire_days: int | None = Field(default=None, ge=1)
+    log_retention_days: RetentionDays = 30
+    alerts: Alerts | None = None
     models: tuple[Model, ...]
 
     @field_validator("api", mode="before")
@@ -56,6 +66,15 @@ class Settings(Setting):
         if not isinstance(api, dict) or not api or api == {"publicCidrs": []}:
             raise ValueError("must be private, or {publicCidrs: [...]} with the networks that may reach it")
         return api  # pyright: ignore[reportUnknownVariableType]  a stack file's own value
+
+    @field_validator("network")
+    @classmethod
+    def _has_its_images(cls, network: Network, info: ValidationInfo) -> Network:
+        if network.egress == "endpoints" and info.data.get("mirror") is False:
+            raise ValueError(
+                "`egress: endpoints` reaches no public registry; set `mirror: true` (docs/mirror.md)"
+            )
+        return network
 
     @field_validator("models", mode="before")
     @classmethod
@@ -78,6 +97,10 @@ class Settings(Setting):
     @field_validator("models")
     @classmethod
     def _suit(cls, models: tuple[Model, ...], info: ValidationInfo) -> tuple[Model, ...]:
+        if len(models) > MAX_MODELS:
+            raise ValueError(
+                f"lists {len(models)} models; {MAX_MODELS} are the most of one stack, so make another"
+            )
         name, gpus = info.data.get("instance_type"), info.data.get("gpu_count")
         place = None if name is None or gpus is None else Place(instance_type=name, gpus=gpus)
         completed = tuple(suitability.completed(model) for model in models)
@@ -88,7 +111,11 @@ class Settings(Setting):
                 input=problem.given,
             )
             for number, model in enumerate(completed)
-            for problem in suitability.problems(model, place, info.data.get("max_instances"))
+            for problem in (
+                *suitability.problems(model, place, info.data.get("max_instances")),
+                *edges.problems(model, completed),
+                *endpoints.problems(model, info.data.get("network")),
+            )
         ]
         if errors:
             raise ValidationError.from_exception_data("models", errors)

@@ -9,7 +9,9 @@ MAX_ZONES = 4
 """The plan reserves room for this many, so that a zone appended later moves no other zone's subnet."""
 
 SMALLEST_PREFIX = 22
-"""A /22 leaves 128 addresses to a zone: enough for a few small nodes, since each pod takes an address."""
+"""A /22 leaves 123 addresses to a zone: AWS keeps five of each subnet. Pods take theirs from them too: the
+VPC CNI holds all those of two network interfaces for each node. So there is room for the system nodes and a
+small model node, should all of them be in one zone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,3 +24,10 @@ CLUSTER_AUTOSCALER_CHART = "9.59.0"
 day)."""
 
 CLUSTER_AUTOSCALER_REPOSITORY = "https://kubernetes.github.io/autoscaler"
+
+OLLAMA_IMAGE = "docker.io/ollama/ollama:0.24.0"
+"""What the pods' image takes the server from; `runtime/version.py` names the same version."""
+
+PYTHON_IMAGE = "docker.io/library/python:3.11.15-slim-trixie"
+"""What it stands on: 3.11 is what all tests run on, and gets security fixes until October 2027 (PEP 664); the
+newest of it is 3.11.15 (docker-library/python, versions.json, 23 June 2026)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pulumi_kubernetes.core import v1 as core
 
 from components.pod_parts import (
@@ -15,6 +17,9 @@ from components.pod_parts import (
     field,
 )
 
+if TYPE_CHECKING:
+    import pulumi
+
 SCRATCH_DIR = "/scratch"
 """The worker's only place to write: documents that are too big for memory, and what it has in hand."""
 
@@ -22,7 +27,7 @@ SCRATCH_SIZE = "16Gi"
 """Beyond it the kubelet evicts the pod: three documents for each of 64 slots at most, of 64 MiB each."""
 
 
-def container(*, image: str, region: str, health_port: int) -> core.ContainerArgs:
+def container(*, image: pulumi.Input[str], region: str, health_port: int) -> core.ContainerArgs:
     """The container.
 
     Args:

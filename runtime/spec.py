@@ -90,6 +90,7 @@ class TaskSpec(Frozen):
     dead_letter_url: str
     documents_bucket: str
     results_bucket: str
+    after: str | None = Field(default=None, description="the task whose results are this one's documents")
 
     parallel: int = Field(default=1, ge=1, description="documents in the server at once")
     time_limit_seconds: int = Field(default=600, gt=0, lt=MAX_VISIBILITY_SECONDS)
@@ -118,6 +119,13 @@ class TaskSpec(Frozen):
     def prompt_hash(self) -> str:
         """What a record says of the prompt, without repeating it."""
         return hashlib.sha256(json.dumps([self.prompt, self.system]).encode()).hexdigest()
+
+    @property
+    def source(self) -> str:
+        """Under what its documents lie, as `s3://bucket/prefix/`."""
+        if self.after is None:
+            return f"s3://{self.documents_bucket}/{self.name}/"
+        return f"s3://{self.results_bucket}/{self.after}/"
 
     @property
     def result_type(self) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.local.errors import LocalError
+from runtime.worker.keys import chained_key
 from runtime.worker.records import Record
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Outcome:
     """How one document ended.
 
     Attributes:
-        document: path below the documents' folder.
+        document: path below the documents' folder, of the document at the beginning of a chain.
         record: the attempt that ended it.
         answer: the result, or None where there is a failure instead.
     """
@@ -92,8 +93,9 @@ def collect(s3: S3Client, task: TaskSpec, count: int, healthy: Callable[[], None
             last = time.monotonic()
             if record.document.key not in seen:
                 seen.add(record.document.key)
-                name = record.document.key.removeprefix(f"{task.name}/")
-                yield Outcome(name, record, _answer(s3, record))
+                key = record.document.key
+                named = key if task.after is None else chained_key(task.name, key)
+                yield Outcome(named.removeprefix(f"{task.name}/"), record, _answer(s3, record))
         healthy()
         if time.monotonic() - last > patience:
             raise LocalError(f"no document ended within {patience} seconds; {count - len(seen)} are left")

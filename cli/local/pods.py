@@ -60,10 +60,18 @@ class Host:
 
 
 def models(graph: Graph) -> dict[str, tuple[Resource, Resource]]:
-    """For each model its Job and its Deployment."""
+    """For each model its Job and its Deployment; a model that follows another comes after it."""
     jobs = {_labels(job)["model"]: job for job in graph.of_type("kubernetes:batch/v1:Job")}
     services = {_labels(made)["model"]: made for made in graph.of_type("kubernetes:apps/v1:Deployment")}
-    return {name: (jobs[name], service) for name, service in services.items()}
+    names = sorted(services, key=lambda name: _follows(graph, name))
+    return {name: (jobs[name], services[name]) for name in names}
+
+
+def _follows(graph: Graph, model: str) -> int:
+    """How many models are before this one in its chain."""
+    config = graph.one("kubernetes:core/v1:ConfigMap", model)
+    after = TaskSpec.model_validate_json(config.inputs["data"]["task.json"]).after
+    return 0 if after is None else 1 + _follows(graph, after)
 
 
 def ready(host: Host, job: Resource) -> None:

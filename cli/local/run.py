@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,7 @@ def run(options: Options) -> bool:
     ollama.symlink_to(toolchain.local_ollama(report.say))
 
     found: list[outcomes.Outcome] = []
+    answered: Counter[str] = Counter()
     with _emulated(graph) as aws:
         host = pods.Host(graph=graph, emulator=aws, store=store, folder=folder, ollama=ollama)
         tiny = _offer_tiny_model(aws, graph, folder)
@@ -74,12 +76,16 @@ def run(options: Options) -> bool:
             pods.ready(host, job)
             report.say("starting the server and the worker")
             with pods.served(host, service) as (task, processes):
-                outcomes.upload(aws.s3, task, options.documents, files)
-                endings = outcomes.collect(aws.s3, task, len(files), lambda: _alive(processes))
+                if task.after is None:
+                    outcomes.upload(aws.s3, task, options.documents, files)
+                # The results of the model before are there already, and their events in the queue.
+                count = len(files) if task.after is None else answered[task.after]
+                endings = outcomes.collect(aws.s3, task, count, lambda: _alive(processes))
                 try:
-                    for outcome in report.progress(endings, len(files)):
+                    for outcome in report.progress(endings, count):
                         report.save(outcome, folder)
                         found.append(outcome)
+                        answered[task.name] += outcome.answer is not None
                 except KeyboardInterrupt:
                     report.say("stopping once the document in hand is finished; Ctrl-C again ends it at once")
                     raise

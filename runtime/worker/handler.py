@@ -102,9 +102,9 @@ class Handler:
 
     def _check_places(self, jobs: tuple[messages.Job, ...]) -> None:
         """Says so before anything is fetched: this worker may read, and name results after, nothing else."""
-        place = f"s3://{self._task.documents_bucket}/{self._task.name}/"
-        if any(not f"s3://{job.bucket}/{job.key}".startswith(place) for job in jobs):
-            raise DocumentFailure("misplaced", f"the document does not lie under {place}")
+        source = self._task.source
+        if any(not f"s3://{job.bucket}/{job.key}".startswith(source) for job in jobs):
+            raise DocumentFailure("misplaced", f"the document does not lie under {source}")
 
     async def _attempt(self, hold: Hold, turn: Turn, job: messages.Job) -> None:
         attempt = Attempt(self._task, job, hold.message, self._clock)

@@ -2,12 +2,16 @@
 
 <task>/<document>/<job>.txt                       the result, or .json
 records/<task>/<document>/<job>/<attempt>.json    one record for each attempt
+
+A task may take the results of another for its documents. Its own are named after the same document, the one
+at the beginning of the chain; the job is another one for each way through it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 MAX_KEY_BYTES = 1024
 """S3: a key is at most 1,024 bytes of UTF-8 (S3 user guide, "Naming Amazon S3 objects")."""
@@ -20,6 +24,19 @@ def job_id(bucket: str, key: str, version: str, task_hash: str, variation: str =
     """
     asked = [bucket, key, version, task_hash, *filter(None, [variation])]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+_JOB = re.compile(r"/[0-9a-f]{64}\.(txt|json)\Z")
+
+
+def chained_key(task: str, result: str) -> str:
+    """The key that a document would have if it had been put for this task, and not for the one before it.
+
+    Args:
+        task: whose results are to be named after it.
+        result: key of the result of the task before, which is named after the document too.
+    """
+    return f"{task}/{_JOB.sub('', result).partition('/')[2]}"
 
 
 def result_key(key: str, job: str, suffix: str) -> str:

@@ -43,11 +43,16 @@ class Results:
         self._events = aws.events
         self._bucket = task.results_bucket
         self._suffix, self._type = task.result_type
+        self._task = task
         self._clock = clock
 
     def place(self, key: str, job: str) -> ResultFacts:
         """Where the result of a job lies, or will."""
-        return ResultFacts(bucket=self._bucket, key=keys.result_key(key, job, self._suffix))
+        return ResultFacts(bucket=self._bucket, key=keys.result_key(self._named(key), job, self._suffix))
+
+    def _named(self, key: str) -> str:
+        """What results and records of a document are named after: itself, or where its chain began."""
+        return key if self._task.after is None else keys.chained_key(self._task.name, key)
 
     async def find(self, key: str, job: str) -> Mapping[str, str] | None:
         """The metadata of a job's result, or None while there is none."""
@@ -88,14 +93,14 @@ class Results:
         await call(
             self._s3.put_object,
             Bucket=self._bucket,
-            Key=keys.record_key(record.document.key, record.job, record.attempt),
+            Key=keys.record_key(self._named(record.document.key), record.job, record.attempt),
             Body=record.model_dump_json(exclude_none=True).encode(),
             ContentType="application/json",
         )
 
     async def read(self, key: str, job: str, attempt: str) -> Record | None:
         """An attempt's record, None where there is none that this version can read."""
-        where = keys.record_key(key, job, attempt)
+        where = keys.record_key(self._named(key), job, attempt)
         try:
             answer = await call(self._s3.get_object, Bucket=self._bucket, Key=where)
         except AwsFailure as error:
@@ -110,7 +115,7 @@ class Results:
 
     async def attempts(self, key: str, job: str) -> list[Record]:
         """The records of a job so far, in order of time."""
-        prefix = keys.records_prefix(key, job)
+        prefix = keys.records_prefix(self._named(key), job)
         answer = await call(self._s3.list_objects_v2, Bucket=self._bucket, Prefix=prefix)
         names = [entry.get("Key", "") for entry in answer.get("Contents", [])]
         records = [

@@ -114,7 +114,7 @@ def test_the_autoscaler_may_resize_this_clusters_groups(dev: Graph) -> None:
 
 def test_no_grace_period_is_cut() -> None:
     """The longest that a model can have is under what the autoscaler waits for."""
-    longest = parse({"image": "i", "models": [{"name": "a", "from": "tiny", "timeLimit": "43199s"}]})
+    longest = parse({"image": "i:1", "models": [{"name": "a", "from": "tiny", "timeLimit": "43199s"}]})
     assert longest.grace_seconds_of(longest.models[0]) < LONGEST_GRACE_SECONDS
 
 

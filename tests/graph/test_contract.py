@@ -82,10 +82,13 @@ def test_a_worker_may_do_exactly_this(dev: Graph) -> None:
         {"Effect": "Allow", "Action": actions, "Resource": resources, **(condition[0] if condition else {})}
         for actions, resources, *condition in (
             (["s3:GetObject", "s3:GetObjectVersion"], [f"{documents}/summarize/*"]),
+            (["s3:GetObject"], [f"{results}/summarize/*", f"{results}/records/summarize/*"]),
             (
-                ["s3:GetObject", "s3:PutObject"],
-                [f"{results}/summarize/*", f"{results}/records/summarize/*"],
+                ["s3:PutObject"],
+                [f"{results}/summarize/*"],
+                {"Condition": {"Null": {"s3:if-none-match": "false"}}},
             ),
+            (["s3:PutObject"], [f"{results}/records/summarize/*"]),
             (["s3:ListBucket"], [documents, results]),
             (
                 [
@@ -114,7 +117,7 @@ def test_only_what_knows_no_resources_is_allowed_on_all(stack: str, request: pyt
         for statement in _statements(graph, policy.name)
     ]
     assert [action for each in statements for action in each["Action"] if "*" in action] == []
-    wide = [each for each in statements if "*" in each["Resource"]]
+    wide = [each for each in statements if each["Resource"] in ("*", ["*"])]
     assert {action for each in wide for action in each["Action"]} == ON_ALL
     conditions = [each["Condition"] for each in wide if "cloudwatch:PutMetricData" in each["Action"]]
     kept = {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}
@@ -141,6 +144,7 @@ def test_a_job_may_read_its_own_file_and_keda_may_count(dev: Graph, local: Graph
         *MODELS,
         "keda",
         "addons-autoscaler",
+        "network-flow-logs",
     }
 
 
@@ -239,7 +243,7 @@ def test_a_server_has_its_models_settings() -> None:
 )
 def test_wrong_server_settings_are_problems_of_the_config(server: dict[str, object], problem: str) -> None:
     """They are named as the stack file writes them, before any resource."""
-    config = {"image": "i", "models": [{"name": "a", "from": "tiny", "parallel": 2, "server": server}]}
+    config = {"image": "i:1", "models": [{"name": "a", "from": "tiny", "parallel": 2, "server": server}]}
     with pytest.raises(SettingsError) as caught:
         parse(config)
     (said,) = caught.value.problems
@@ -339,11 +343,13 @@ def test_pods_on_spot_are_told_how_little_time_they_have(
 def test_any_dead_letter_has_room_for_its_reason(stack: str, request: pytest.FixtureRequest) -> None:
     """A message that a queue took fits among the dead letters with more beside it: 256 KiB, and 1 MiB."""
     graph: Graph = request.getfixturevalue(stack)
-    sizes = {each.name: each.inputs["maxMessageSize"] for each in graph.of_type("aws:sqs/queue:Queue")}
+    sizes = {each.name: each.inputs.get("maxMessageSize") for each in graph.of_type("aws:sqs/queue:Queue")}
     names = [each.name for each in graph.of_type("kubernetes:apps/v1:Deployment")]
     assert sizes == {
         **dict.fromkeys(names, 256 * 1024),
         **{f"{name}-dead-letter": 1024 * 1024 for name in names},
+        # EventBridge's own, which fit any queue.
+        **{f"{name}-undelivered": None for name in names},
     }
 
 

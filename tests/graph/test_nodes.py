@@ -146,7 +146,11 @@ def test_every_node_has_the_disk_and_the_metadata_service_that_it_needs(mixed: G
     assert templates.keys() == {each.name for each in mixed.of_type(GROUP)}
     for name, inputs in templates.items():
         assert inputs["metadataOptions"] == {"httpTokens": "required", "httpPutResponseHopLimit": 1}
-        (disk,) = inputs["blockDeviceMappings"]
+        root, disk = inputs["blockDeviceMappings"]
+        assert root == {
+            "deviceName": "/dev/xvda",
+            "ebs": {"volumeType": "gp3", "encrypted": "true", "deleteOnTermination": "true"},
+        }
         fast = {} if name == "nodes-system" else {"throughput": 600, "iops": 6000}
         assert disk == {
             "deviceName": "/dev/xvdb",

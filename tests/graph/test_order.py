@@ -19,7 +19,8 @@ VPC_CNI, KUBE_PROXY, IDENTITY_AGENT = (
 NODES = ("NodeGroup nodes-system", "NodeGroup nodes-g6-2xlarge")
 TARGETS = ("MountTarget models-a", "MountTarget models-b")
 WAY_OUT = (
-    "Route network-private",
+    "Route network-private-a",
+    "Route network-private-b",
     "RouteTableAssociation network-private-a",
     "RouteTableAssociation network-private-b",
     "VpcEndpoint network-s3",
@@ -28,7 +29,7 @@ CSI, AUTOSCALER, KEDA = "Addon addons-aws-efs-csi-driver", "Release addons-autos
 
 BEFORE: dict[str, tuple[str, ...]] = {
     # A NAT gateway in a subnet without a way out fails; a node without one never joins.
-    "NatGateway network": ("Route network-public", "RouteTableAssociation network-public-a"),
+    "NatGateway network-public-a": ("Route network-public", "RouteTableAssociation network-public-a"),
     **dict.fromkeys(NODES, (VPC_CNI, KUBE_PROXY, IDENTITY_AGENT, *WAY_OUT)),
     # Pods get credentials when they are admitted, never later.
     VPC_CNI: ("PodIdentityAssociation node-addons-vpc-cni",),

@@ -18,37 +18,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEV = ROOT / "Pulumi.dev.yaml"
+IMAGE = (
+    "must be build, or a reference with a tag other than latest, or a digest, "
+    "such as registry.example.com/ollama-eks:0.1.0"
+)
 LABEL = "must be a DNS label of at most 40 characters: a-z, 0-9 and -, starting with a letter"
 MODELS: list[dict[str, Any]] = yaml.safe_load(DEV.read_text())["config"]["ollama-eks:models"]
 
 SHARED = Counter(
     {
         "aws:autoscaling/tag:Tag": 6,
+        "aws:cloudwatch/dashboard:Dashboard": 1,
+        "aws:cloudwatch/logGroup:LogGroup": 2,
+        "aws:cloudwatch/metricAlarm:MetricAlarm": 2,
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": 1,
         "aws:ec2/eip:Eip": 1,
+        "aws:ec2/flowLog:FlowLog": 1,
         "aws:ec2/internetGateway:InternetGateway": 1,
         "aws:ec2/launchTemplate:LaunchTemplate": 2,
         "aws:ec2/natGateway:NatGateway": 1,
-        "aws:ec2/route:Route": 2,
-        "aws:ec2/routeTable:RouteTable": 2,
-        "aws:ec2/routeTableAssociation:RouteTableAssociation": 4,
+        "aws:ec2/route:Route": 3,
+        "aws:ec2/routeTable:RouteTable": 3,
+        "aws:ec2/routeTableAssociation:RouteTableAssociation": 3,
         "aws:ec2/securityGroup:SecurityGroup": 1,
-        "aws:ec2/subnet:Subnet": 4,
+        "aws:ec2/subnet:Subnet": 3,
         "aws:ec2/vpc:Vpc": 1,
         "aws:ec2/vpcEndpoint:VpcEndpoint": 1,
         "aws:efs/accessPoint:AccessPoint": 2,
         "aws:efs/fileSystem:FileSystem": 1,
+        "aws:efs/fileSystemPolicy:FileSystemPolicy": 1,
         "aws:efs/mountTarget:MountTarget": 2,
         "aws:eks/addon:Addon": 5,
         "aws:eks/nodeGroup:NodeGroup": 2,
         "aws:eks/podIdentityAssociation:PodIdentityAssociation": 4,
-        "aws:iam/role:Role": 5,
-        "aws:iam/rolePolicy:RolePolicy": 2,
+        "aws:iam/role:Role": 6,
+        "aws:iam/rolePolicy:RolePolicy": 3,
+        "aws:iam/policy:Policy": 2,
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": 4,
         "aws:s3/bucket:Bucket": 2,
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": 2,
         "aws:s3/bucketNotification:BucketNotification": 2,
+        "aws:s3/bucketOwnershipControls:BucketOwnershipControls": 2,
         "aws:s3/bucketPolicy:BucketPolicy": 2,
         "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": 2,
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": 2,
         "aws:s3/bucketVersioning:BucketVersioning": 2,
         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": 1,
         "eks:index:Cluster": 1,
@@ -65,19 +78,26 @@ SHARED = Counter(
         "kubernetes:rbac.authorization.k8s.io/v1:Role": 3,
         "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": 3,
         "kubernetes:scheduling.k8s.io/v1:PriorityClass": 1,
+        "ollama-eks:index:AccessPolicies": 1,
         "ollama-eks:index:Addons": 1,
         "ollama-eks:index:Cluster": 1,
         "ollama-eks:index:Collector": 1,
         "ollama-eks:index:ClusterAutoscaler": 1,
         "ollama-eks:index:Documents": 1,
+        "ollama-eks:index:Encryption": 1,
+        "ollama-eks:index:FlowLogs": 1,
+        "ollama-eks:index:Image": 1,
         "ollama-eks:index:Keda": 1,
         "ollama-eks:index:ModelStore": 1,
         "ollama-eks:index:Namespaces": 1,
+        "ollama-eks:index:NatGateways": 1,
         "ollama-eks:index:Network": 1,
         "ollama-eks:index:NodeAddons": 1,
         "ollama-eks:index:Nodes": 1,
         "ollama-eks:index:PodIdentity": 4,
         "ollama-eks:index:PodRules": 1,
+        "ollama-eks:index:VpcEndpoints": 1,
+        "ollama-eks:index:Watch": 1,
         "pulumi:providers:kubernetes": 1,
     }
 )
@@ -89,8 +109,9 @@ PER_MODEL = Counter(
         "aws:eks/podIdentityAssociation:PodIdentityAssociation": 1,
         "aws:iam/role:Role": 1,
         "aws:iam/rolePolicy:RolePolicy": 1,
-        "aws:sqs/queue:Queue": 2,
-        "aws:sqs/queuePolicy:QueuePolicy": 1,
+        "aws:cloudwatch/metricAlarm:MetricAlarm": 4,
+        "aws:sqs/queue:Queue": 3,
+        "aws:sqs/queuePolicy:QueuePolicy": 3,
         "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": 1,
         "kubernetes:apps/v1:Deployment": 1,
         "kubernetes:batch/v1:Job": 1,
@@ -148,13 +169,20 @@ def test_the_dev_stack_is_exactly_this(dev: Graph) -> None:
 
 
 def test_another_model_adds_its_own_and_touches_what_is_shared(dev: Graph) -> None:
-    """Of what was there, KEDA may read one more queue and its pool of nodes may grow, and that is all."""
+    """Of what was there, who counts, watches or uses queues has one more, and its pool of nodes may grow."""
     third = {"name": "third", "from": "tiny"}
     after = evaluate(DEV, {"models": [*MODELS, third]})
     assert (
         _types([after.resources[urn] for urn in after.resources.keys() - dev.resources.keys()]) == PER_MODEL
     )
-    assert _changed(dev, after) == {"RolePolicy keda", "NodeGroup nodes-g6-2xlarge"}
+    assert _changed(dev, after) == {
+        "RolePolicy keda",
+        "NodeGroup nodes-g6-2xlarge",
+        "Policy readers",
+        "Policy uploaders",
+        "Dashboard watch",
+        "MetricAlarm watch-idle-g6-2xlarge",
+    }
     group = ("aws:eks/nodeGroup:NodeGroup", "nodes-g6-2xlarge")
     assert [graph.one(*group).inputs["scalingConfig"]["maxSize"] for graph in (dev, after)] == [4, 6]
 
@@ -198,16 +226,6 @@ def test_a_deployment_begins_with_no_pods_and_leaves_their_number_alone(dev: Gra
         assert deployment.inputs["spec"]["replicas"] == 0
         assert deployment.inputs["spec"]["strategy"] == {"type": "Recreate"}
         assert deployment.ignore_changes == ("spec.replicas",)
-
-
-KEPT = {"FileSystem models", "Bucket documents", "Bucket results"}
-
-
-def test_data_stays_unless_the_config_says_otherwise(dev: Graph) -> None:
-    """File system and buckets, and they alone, are protected and outlive the program."""
-    for graph, kept in ((dev, KEPT), (evaluate(DEV, {"protect": False}), set())):
-        assert {_label(each) for each in graph.resources.values() if each.protect} == kept
-        assert {_label(each) for each in graph.resources.values() if each.retain_on_delete} == kept
 
 
 def test_a_job_is_new_for_another_source_image_or_file_system(
@@ -270,7 +288,7 @@ def test_what_the_mocks_do_not_know_is_an_error(  # noqa: PLR0913  three fixture
             ],
         ),
         ({"models": "[{"}, ['models: given "[{": input should be a valid tuple']),
-        ({"image": ""}, ['image: given "": string should have at least 1 character']),
+        ({"image": ""}, [f'image: given "": {IMAGE}']),
     ],
 )
 def test_a_broken_config_is_its_problems(
@@ -296,6 +314,8 @@ def test_exports_are_what_people_need(dev: Graph) -> None:
     assert json.loads(json.dumps(dev.exports)) == {
         "documents": "documents-graph",
         "results": "results-graph",
+        "uploaders": "arn:aws:iam::123456789012:policy/uploaders-graph",
+        "readers": "arn:aws:iam::123456789012:policy/readers-graph",
         "cluster": "ollama-eks-dev",
         "serving": {
             "namespace": "ollama",

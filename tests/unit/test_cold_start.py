@@ -23,7 +23,7 @@ def _said(place: str, given: int, estimate: int, arithmetic: str) -> str:
 
 def _warnings(*models: dict[str, object], **stack: object) -> tuple[str, ...]:
     named = [{"name": f"m{at}", "from": "tiny", **model} for at, model in enumerate(models)]
-    return warnings(parse({"image": "i", "models": named, **stack}))
+    return warnings(parse({"image": "i:1", "models": named, **stack}))
 
 
 def test_the_default_is_long_enough() -> None:

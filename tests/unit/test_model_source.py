@@ -34,7 +34,7 @@ def _hash(**source: object) -> str:
 
 
 def _parsed(**model: object) -> ModelSpec:
-    (parsed,) = parse({"image": "none", "models": [{"name": "a", **model}]}).models
+    (parsed,) = parse({"image": "i:1", "models": [{"name": "a", **model}]}).models
     return parsed.spec
 
 

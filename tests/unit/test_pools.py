@@ -15,7 +15,7 @@ from components.settings import Settings, parse
 
 def _settings(*models: dict[str, object], **stack: object) -> Settings:
     named = [{"name": f"m{at}", "from": "tiny", **model} for at, model in enumerate(models)]
-    return parse({"image": "i", "models": named, **stack})
+    return parse({"image": "i:1", "models": named, **stack})
 
 
 @pytest.mark.parametrize(

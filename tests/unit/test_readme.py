@@ -1,4 +1,4 @@
-"""What the README says that the code knows better."""
+"""What the README and the manual say that the code knows better."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import ast
 import re
 from pathlib import Path
 
+from pydantic.alias_generators import to_camel
+
+from components.model_section import Model
+from components.settings import Settings
 from runtime.worker.answering.errors import SIGNS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,7 +38,8 @@ def _reasons() -> set[str]:
 
 def test_every_reason_is_in_the_table() -> None:
     """Programs rely on these words, so the table has each of them, and no other."""
-    table = README[README.index("| reason | class |") : README.index("A pod's port 8080")]
+    manual = (ROOT / "docs" / "documents.md").read_text()
+    table = manual[manual.index("| reason | class |") : manual.index("## Looking at a pod")]
     told = set(re.findall(r"`(\w+)`", table)) - {"attempts"}
     assert told == _reasons() | CHOSEN
 
@@ -42,3 +47,18 @@ def test_every_reason_is_in_the_table() -> None:
 def test_it_is_short() -> None:
     """A newcomer reads it to its end."""
     assert len(README.splitlines()) < 150
+
+
+def test_its_links_lead_somewhere() -> None:
+    """Each is to a file of this repository."""
+    links = re.findall(r"\]\(([^)#]+)", README)
+    assert [link for link in links if not link.startswith("https:") and not (ROOT / link).exists()] == []
+
+
+def test_every_key_is_in_its_table() -> None:
+    """A stack file's keys and a model's are all told, and no other."""
+    stack, models = README.split("| key of a model |")
+    for table, of in ((stack[stack.index("| key |") :], Settings), (models, Model)):
+        rows = re.findall(r"^\|((?: `\w+`)+) \|", table.partition("\n\n")[0], re.MULTILINE)
+        told = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+        assert told == {field.alias or to_camel(name) for name, field in of.model_fields.items()}

@@ -26,7 +26,7 @@ def _time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _settings(model: dict[str, object], **stack: object) -> Settings:
-    return parse({"image": "i", "models": [{"name": "a", "from": "tiny", **model}], **stack})
+    return parse({"image": "i:1", "models": [{"name": "a", "from": "tiny", **model}], **stack})
 
 
 def _window(**changes: object) -> dict[str, object]:

@@ -30,6 +30,10 @@ RANGE = "must be a private range between /16 and /22, such as 10.64.0.0/16"
 ZONES = "must be 2 to 4 different zone letters of the region, such as [a, b]"
 API = "must be private, or {publicCidrs: [...]} with the networks that may reach it"
 WHOLE = "is the whole internet; name your own networks, or use `api: private`"
+NO_IMAGE = (
+    "must be build, or a reference with a tag other than latest, or a digest, "
+    "such as registry.example.com/ollama-eks:0.1.0"
+)
 NOT_EMPTY = "string should have at least 1 character"
 KIND = "input should be 'generate' or 'embed'"
 LONG = "input should be 'refuse' or 'split'"
@@ -89,12 +93,14 @@ def test_the_smallest_config_has_exactly_these_defaults() -> None:
         "gpu_count": 1,
         "max_instances": 5,
         "capacity_type": "on-demand",
-        "network": {"cidr": "10.64.0.0/16", "zones": ("a", "b")},
+        "network": {"cidr": "10.64.0.0/16", "zones": ("a", "b"), "egress": "nat"},
         "scaling": {"poll_seconds": 10, "cooldown_seconds": 600, "scale_down_period_seconds": 60},
         "api": {"public_cidrs": ()},
         "kubernetes_version": "1.35",
+        "admins": (),
         "protect": True,
         "collect_models": True,
+        "log_retention_days": 30,
         "models": (
             {
                 "name": "a",
@@ -151,8 +157,7 @@ def test_all_problems_are_reported_together() -> None:
     twice = "is given to more than one model; each needs its own"
     nowhere = "a `$ref` to '/$defs/x' leads nowhere within the schema"
     assert str(caught.value).splitlines() == [
-        "the stack's config has 24 problem(s):",
-        "  - image: is required",
+        "the stack's config has 23 problem(s):",
         f'  - instanceType: given "g6.2xlrge": is not a type that this program knows{near}',
         "  - gpuCount: given -1: input should be greater than or equal to 0",
         "  - capacityType: given \"Spot\": input should be 'on-demand' or 'spot'",
@@ -250,7 +255,7 @@ def test_values_at_the_edge_are_taken(path: str, value: object) -> None:
 
 
 REFUSED: list[tuple[str, str, list[object]]] = [
-    ("image", NOT_EMPTY, [""]),
+    ("image", NO_IMAGE, ["", "ollama-eks:latest", "ollama-eks"]),
     ("instanceType", "is not a type that this program knows", ["zzz"]),
     ("gpuCount", "is more than the 1 GPU(s) of g6.2xlarge", [2]),
     ("gpuCount", "would leave the GPU of g6.2xlarge unused; choose a CPU type such as m7i.2xlarge", [0]),

@@ -144,6 +144,7 @@ def test_an_answer_is_its_model_and_what_it_is_asked() -> None:
         "dead_letter_url": "https://other",
         "documents_bucket": "other",
         "results_bucket": "other",
+        "after": "other",
         "parallel": 2,
         "time_limit_seconds": 1,
         "attempts": 9,

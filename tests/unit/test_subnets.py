@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import itertools
 from ipaddress import IPv4Network
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 
+from components.endpoints import ENDPOINTS
 from components.subnets import MAX_ZONES, SMALLEST_PREFIX, ZoneSubnets, plan
 
 LARGEST_PREFIX = 16
+KEPT_BY_AWS = 5
+"""Addresses of every subnet (VPC user guide, "Subnet sizing")."""
+
+INTERFACES = 2
+"""Network interfaces that the VPC CNI holds on a node with a few pods: one in use, one warm (its
+`WARM_ENI_TARGET`, 1 by default)."""
+
+SYSTEM_NODES, MOUNT_TARGETS, CONTROL_PLANE = 3, 1, 4
+"""What else there is in a zone: EKS puts two to four interfaces into a cluster's subnets (EKS best practices
+guide, "VPC and subnet considerations")."""
+
+DOCS = (Path(__file__).parent.parent.parent / "docs" / "egress.md").read_text()
 
 
 def _range(parts: tuple[int, int]) -> IPv4Network:
@@ -54,6 +69,25 @@ def test_each_zone_has_an_eighth_and_a_small_public_part(cidr: IPv4Network, zone
         for zone in plan(str(cidr), zones)
     ]
     assert sizes == zones * [(cidr.prefixlen + 3, cidr.prefixlen + 5)]
+
+
+def _addresses(instance_type: str) -> int:
+    """What the VPC CNI holds for a node."""
+    return INTERFACES * INSTANCE_TYPES[instance_type]["NetworkInfo"]["Ipv4AddressesPerInterface"]
+
+
+def test_a_zone_has_room_for_its_nodes_and_their_pods() -> None:
+    """Should capacity be found in one zone alone, this many model nodes fit beside all system nodes."""
+    table = DOCS[DOCS.index("| `cidr` |") :].split("\n\n")[0]
+    (_, _, *instance_types), _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
+    )
+    assert len(rows) == 4
+    for cidr, said, *nodes in rows:
+        room = IPv4Network(plan(cidr, MAX_ZONES)[-1].private).num_addresses - KEPT_BY_AWS
+        assert int(said) == room
+        room -= len(ENDPOINTS) + MOUNT_TARGETS + CONTROL_PLANE + SYSTEM_NODES * _addresses("t3.large")
+        assert [int(each) for each in nodes] == [room // _addresses(each) for each in instance_types]
 
 
 def test_the_default_plan_is_this_one() -> None:

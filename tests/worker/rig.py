@@ -178,7 +178,7 @@ class Rig:
         }
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "runtime.worker.main", str(spec)], env=env, stdout=log, stderr=log
+                [sys.executable, "-m", "runtime.work", str(spec)], env=env, stdout=log, stderr=log
             )
         self._workers.append(worker)
         return worker
