@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help local test test-cluster contract quick lint fmt bench bench-faults clean ci
+.PHONY: help local test test-cluster test-engine contract quick lint fmt bench bench-faults clean ci
 
 RUN := tools/uv run --frozen
 DOCUMENTS ?=
@@ -13,17 +13,22 @@ local: ## answer documents on this machine: DOCUMENTS=folder MODEL=name V=1
 	@$(RUN) ollama-eks local $(LOCAL)
 
 # Built here, not in a fixture: a test's time limit is no limit for a compiler.
-.PHONY: ollama control-plane
+.PHONY: ollama control-plane pulumi-cli
 ollama:
 	@$(RUN) python -m cli.toolchain >/dev/null
 control-plane:
 	@$(RUN) python -m tests.cluster.tools >/dev/null
+pulumi-cli:
+	@$(RUN) python -m tests.engine.tools >/dev/null
 
 test: ollama ## unit, graph and worker tests, with a real Ollama (built once)
 	$(RUN) pytest tests/unit tests/graph tests/worker
 
 test-cluster: ollama control-plane ## the program's objects on a real Kubernetes with KEDA (built once)
 	$(RUN) pytest tests/cluster
+
+test-engine: pulumi-cli ## the program on the real Pulumi engine, over doubles of the providers (built once)
+	$(RUN) pytest tests/engine
 
 contract: ollama ## judge a server version: OLLAMA_BINARY=/path/to/ollama
 	$(RUN) pytest tests/worker/test_api_contract.py
@@ -45,6 +50,9 @@ bench: ## measure (nothing is asserted): PEER='another worker {spec}'
 	$(RUN) python -m bench.worker_memory
 	$(RUN) python -m bench.provision
 	$(RUN) python -m bench.load
+	$(RUN) python -m bench.scale_up
+	$(RUN) python -m bench.program
+	$(RUN) python -m bench.critical_path
 
 bench-faults: ## documents and model Jobs under faults of every kind: SEED=number repeats a run
 	$(RUN) python -m bench.faults $(if $(SEED),--seed $(SEED))
@@ -53,5 +61,5 @@ bench-faults: ## documents and model Jobs under faults of every kind: SEED=numbe
 clean: ## remove local runs, models and caches of this checkout
 	rm -rf .local .pytest_cache .ruff_cache .hypothesis
 
-ci: lint ollama control-plane ## what CI runs: lint, then every tier in one call
+ci: lint ollama control-plane pulumi-cli ## what CI runs: lint, then every tier in one call
 	$(RUN) pytest
