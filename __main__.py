@@ -31,10 +31,9 @@ image = Image("image", ImageArgs(stack=this, key_arn=key_arn))
 network = Network("network", NetworkArgs(stack=this, key_arn=key_arn))
 cluster = Cluster("cluster", ClusterArgs(stack=this, network=network, key_arn=key_arn))
 node_addons = NodeAddons("node-addons", NodeAddonsArgs(cluster=cluster))
-# Created after: a node without a CNI never becomes ready. Deleted before: one that loses it never leaves.
-after_node_addons = pulumi.ResourceOptions(depends_on=[node_addons])
 nodes = Nodes(
-    "nodes", NodesArgs(stack=this, network=network, cluster=cluster, key_arn=key_arn), after_node_addons
+    "nodes",
+    NodesArgs(stack=this, network=network, cluster=cluster, node_addons=node_addons, key_arn=key_arn),
 )
 
 documents = Documents("documents", DocumentsArgs(stack=this, key_arn=key_arn))
@@ -42,9 +41,11 @@ queues = {
     model.name: ModelQueue(model.name, ModelQueueArgs(model=model, documents=documents)) for model in models
 }
 
-# Created after the nodes that their pods need; deleted before them, so that the pods can leave in peace.
-on_nodes = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[nodes])
-addons = Addons("addons", AddonsArgs(stack=this, cluster=cluster), on_nodes)
+addons = Addons(
+    "addons",
+    AddonsArgs(stack=this, cluster=cluster, nodes=nodes),
+    pulumi.ResourceOptions(provider=cluster.provider),
+)
 # Created after the driver that mounts the store. Deleted before it: only the namespaces, and the claims in
 # them, wait until the last pod is gone.
 on_addons = pulumi.ResourceOptions(provider=cluster.provider, depends_on=[addons])

@@ -13,15 +13,17 @@ from components.pod_identity import PodIdentity, PodIdentityArgs
 
 if TYPE_CHECKING:
     from components.cluster import Cluster
+    from components.nodes import Nodes
     from components.stack import Stack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AddonsArgs:
-    """The stack, and the cluster that gets the add-ons."""
+    """The stack, the cluster that gets the add-ons, and the nodes that they run on."""
 
     stack: Stack
     cluster: Cluster
+    nodes: Nodes
 
 
 class Addons(pulumi.ComponentResource):
@@ -55,11 +57,12 @@ class Addons(pulumi.ComponentResource):
                 addon_name=addon,
                 resolve_conflicts_on_create="OVERWRITE",
                 resolve_conflicts_on_update="OVERWRITE",
-                opts=pulumi.ResourceOptions(parent=self, depends_on=needs),
+                # Created after the nodes that it needs, and deleted before them.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[*needs, args.nodes]),
             )
         ClusterAutoscaler(
             f"{name}-autoscaler",
-            ClusterAutoscalerArgs(stack=args.stack, cluster_name=args.cluster.name),
+            ClusterAutoscalerArgs(stack=args.stack, cluster_name=args.cluster.name, nodes=args.nodes),
             child,
         )
         self.register_outputs({})

@@ -19,6 +19,7 @@ from components.versions import (
 )
 
 if TYPE_CHECKING:
+    from components.nodes import Nodes
     from components.stack import Stack
 
 NAMESPACE = "kube-system"
@@ -30,10 +31,11 @@ LONGEST_GRACE_SECONDS = 13 * 3600
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterAutoscalerArgs:
-    """The stack, for whose cluster it is, and the cluster's name once it can be used."""
+    """The stack, for whose cluster it is, the cluster's name once it can be used, and its nodes."""
 
     stack: Stack
     cluster_name: pulumi.Input[str]
+    nodes: Nodes
 
 
 class ClusterAutoscaler(pulumi.ComponentResource):
@@ -63,8 +65,9 @@ class ClusterAutoscaler(pulumi.ComponentResource):
             namespace=NAMESPACE,
             repository_opts={"repo": CLUSTER_AUTOSCALER_REPOSITORY},
             values=_values(args.stack, account.registry("registry.k8s.io", args.stack, child)),
-            # Created after its rights: pods get credentials when they are admitted, never later.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[rights]),
+            # Created after its rights: pods get credentials when they are admitted, never later. And after
+            # the nodes that its pod needs; deleted before them.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[rights, args.nodes]),
         )
         self.register_outputs({})
 

@@ -15,6 +15,7 @@ from components.pod_identity import managed_policy_arn
 if TYPE_CHECKING:
     from components.cluster import Cluster
     from components.network import Network
+    from components.node_addons import NodeAddons
     from components.pools import Pool
     from components.stack import Stack
 
@@ -33,12 +34,14 @@ class NodesArgs:
     """The stack says which instances and how many, the network where, the cluster for whom.
 
     Attributes:
+        node_addons: what a node needs to become ready.
         key_arn: key that disks are encrypted with; EBS's own for None.
     """
 
     stack: Stack
     network: Network
     cluster: Cluster
+    node_addons: NodeAddons
     key_arn: pulumi.Output[str] | None = None
 
 
@@ -64,8 +67,9 @@ class Nodes(pulumi.ComponentResource):
         ]
         in_order = pulumi.ResourceOptions(
             parent=self,
-            # Deleted before: a node that loses its role's rights cannot leave the cluster cleanly.
-            depends_on=rights,
+            # Created after: a node without a CNI never becomes ready. Deleted before: one that loses it, or
+            # its role's rights, never leaves.
+            depends_on=[*rights, args.node_addons],
             # The autoscaler's field. Nested names must be camelCase; snake_case is silently not ignored.
             ignore_changes=["scalingConfig.desiredSize"],
         )
