@@ -11,6 +11,7 @@ from tests.cluster import stacks
 from tests.cluster.api import Answer, ApiError, reference
 from tests.cluster.manifests import MANAGER, Manifest, is_object, manifests
 from tests.cluster.stacks import model
+from tests.graph import stacks as example_stacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,6 +68,18 @@ def test_no_object_draws_a_warning(answers: dict[str, Answer], stack: Stack) -> 
 def test_a_second_apply_changes_nothing(stack: Stack) -> None:
     """As Pulumi updates: all that was sent at first, but for a field that it ignores and KEDA owns."""
     assert _not_the_same(stack, stack.manifests) == []
+
+
+@pytest.mark.parametrize("name", example_stacks.STACKS)
+def test_every_example_stack_is_taken(stack: Stack, name: str) -> None:
+    """By a dry run, which KEDA's webhooks see too: strictly valid, and without a warning."""
+    stack.up(stacks.quick(model("nobody-elses")))
+    graph = example_stacks.graph_of(name)
+    queues = {each.outputs["url"]: each.outputs["url"] for each in graph.of_type("aws:sqs/queue:Queue")}
+    made = manifests(graph, queues)
+    assert {each.object["kind"] for each in made} >= {"Deployment", "Job", "ScaledObject", "NetworkPolicy"}
+    answers = {each.urn: stack.cluster.api.apply(each.object, MANAGER, dryRun="All") for each in made}
+    assert {urn: answer.warnings for urn, answer in answers.items() if answer.warnings} == {}
 
 
 def test_what_pulumi_leaves_out_of_an_update_would_be_refused(stack: Stack) -> None:
