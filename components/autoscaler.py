@@ -11,6 +11,7 @@ import pulumi_kubernetes as kubernetes
 from components import account
 from components.autoscaler_tags import UNNEEDED_TIME
 from components.names import POOL_LABEL, SYSTEM_POOL
+from components.nodes import MOST_SYSTEM_NODES
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 from components.versions import (
     CLUSTER_AUTOSCALER,
@@ -107,6 +108,8 @@ def _values(stack: Stack, registry: pulumi.Input[str]) -> dict[str, pulumi.Input
             # Until it is over no node goes, of whatever pool: with ten minutes, as it is by default, every
             # new node would keep all idle ones. For how long a node has to be idle is a tag of its group.
             "scale-down-delay-after-add": UNNEEDED_TIME,
+            # What all models can fill at once; their groups have no ceiling of their own.
+            "max-nodes-total": str(MOST_SYSTEM_NODES + sum(pool.max_nodes for pool in stack.settings.pools)),
             # Several times what a GPU node takes; then its group rests, and the pod's events say so.
             "max-node-provision-time": "10m",
             # By default it cuts the grace period of a pod that it evicts to ten minutes.

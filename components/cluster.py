@@ -59,7 +59,6 @@ class Cluster(pulumi.ComponentResource):
             version=settings.kubernetes_version,
             # Extended support costs several times as much, and begins by itself.
             upgrade_policy={"support_type": "STANDARD"},
-            deletion_protection=settings.protect,
             # It cannot be taken back. Without one, EKS encrypts all objects with a key of AWS.
             encryption_config_key_arn=args.key_arn,
             enabled_cluster_log_types=list(LOG_TYPES),

@@ -117,6 +117,8 @@ class Image(pulumi.ComponentResource):
                     "password": pulumi.Output.secret(login.password),
                 }
             ],
-            opts=child,
+            # It goes with its repository. By itself it would be deleted with the password of the last `up`,
+            # which holds for 12 hours.
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
         return pulumi.Output.concat(repository.repository_url, "@", image.digest)

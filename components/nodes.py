@@ -25,6 +25,13 @@ MODEL_DISK_GIB = 100
 MODEL_DISK_MIB_PER_SECOND = 600
 """The server's image is pulled onto this disk at every cold start."""
 
+MOST_SYSTEM_NODES = 3
+
+MOST_NODES = 450
+"""Of a pool, and EKS's own (EKS user guide, "Service quotas"). Not the models' ceiling, which may be lowered:
+EKS refuses a size under the number of nodes that there are, and the edit would fail before KEDA hears of it.
+KEDA bounds the pods, and the autoscaler all nodes together."""
+
 TRUST = """{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",\
 "Principal":{"Service":"ec2.amazonaws.com"}}]}"""
 
@@ -46,7 +53,7 @@ class NodesArgs:
 
 
 class Nodes(pulumi.ComponentResource):
-    """Two system nodes, and of each pool zero to `max_nodes` nodes that take nothing but its models' pods.
+    """Two or three system nodes, and of each pool zero or more nodes that take nothing but its models' pods.
 
     Attributes:
         scaling_groups: name of each pool's Auto Scaling group, by instance type.
@@ -83,7 +90,7 @@ class Nodes(pulumi.ComponentResource):
             ami_type="BOTTLEROCKET_x86_64",
             instance_types=["t3.large"],
             launch_template={"id": system.id, "version": system.latest_version.apply(str)},
-            scaling_config={"min_size": 2, "desired_size": 2, "max_size": 3},
+            scaling_config={"min_size": 2, "desired_size": 2, "max_size": MOST_SYSTEM_NODES},
             labels={POOL_LABEL: SYSTEM_POOL},
             opts=in_order,
         )
@@ -111,7 +118,7 @@ class Nodes(pulumi.ComponentResource):
             instance_types=[pool.instance_type],
             capacity_type=args.stack.settings.capacity_type.upper().replace("-", "_"),
             launch_template={"id": template.id, "version": template.latest_version.apply(str)},
-            scaling_config={"min_size": 0, "desired_size": 0, "max_size": pool.max_nodes},
+            scaling_config={"min_size": 0, "desired_size": 0, "max_size": MOST_NODES},
             labels=pool.labels,
             taints=[{"key": POOL_LABEL, "value": pool.instance_type, "effect": "NO_SCHEDULE"}],
             opts=opts,

@@ -98,8 +98,9 @@ class Service(pulumi.ComponentResource):
             metadata={
                 "name": model,
                 "namespace": namespace,
-                # A rollout may need a GPU node that takes minutes to come, and at zero pods there is none.
-                "annotations": {"pulumi.com/skipAwait": "true"},
+                # A rollout may need a GPU node that takes minutes to come; at zero pods there is none. Not by
+                # skipAwait: a delete would not wait for the pods either (pulumi-kubernetes#3154).
+                "annotations": {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"},
             },
             spec=apps.DeploymentSpecArgs(
                 replicas=0,

@@ -2,6 +2,9 @@
 
 The model is one of that stack's: its Job has made it ready, and it is kept for as long as this Deployment
 names it. Your container finds it at http://127.0.0.1:11500 from its first moment on.
+
+It goes to the cluster of your kubeconfig: `aws eks update-kubeconfig --name <cluster>` first, with the output
+`cluster` of that stack. No pod reaches it unless you add a NetworkPolicy, and it reaches others by 443 alone.
 """
 
 from typing import Any

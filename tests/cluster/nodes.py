@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.instances import INSTANCES, Instance
-from components.names import POOL_LABEL
+from components.names import POOL_LABEL, SYSTEM_POOL
+from components.nodes import MOST_SYSTEM_NODES
 
 if TYPE_CHECKING:
     from cli.graph import Graph
@@ -54,6 +55,21 @@ class Group:
             )
 
 
+def _most(graph: Graph, pool: str) -> int:
+    """A node for each pod that there can be, and the system's own."""
+    if pool == SYSTEM_POOL:
+        return MOST_SYSTEM_NODES
+    ceilings = {
+        each.name: int(each.inputs["spec"]["maxReplicaCount"])
+        for each in graph.of_type("kubernetes:keda.sh/v1alpha1:ScaledObject")
+    }
+    return sum(
+        ceilings[each.name]
+        for each in graph.of_type("kubernetes:apps/v1:Deployment")
+        if each.inputs["spec"]["template"]["spec"]["nodeSelector"][POOL_LABEL] == pool
+    )
+
+
 def groups(graph: Graph) -> list[Group]:
     """Every node group of a graph."""
     found: list[Group] = []
@@ -63,7 +79,7 @@ def groups(graph: Graph) -> list[Group]:
         found.append(
             Group(
                 pool=resource.inputs["labels"][POOL_LABEL],
-                most=int(resource.inputs["scalingConfig"]["maxSize"]),
+                most=_most(graph, resource.inputs["labels"][POOL_LABEL]),
                 labels=resource.inputs["labels"],
                 taints=tuple({**taint, "effect": EFFECTS[taint["effect"]]} for taint in taints),
                 instance=(INSTANCES | SYSTEM_INSTANCES)[instance_type],

@@ -33,16 +33,25 @@ def test_an_up_without_an_edit_leaves_what_runs(busy: Stack, flags: tuple[str, .
 
 
 def test_an_edit_of_the_same_resources_leaves_what_runs(busy: Stack) -> None:
-    """A new ceiling and a new pod template are sent without taking away what works.
+    """Another version of nodes and a new pod template are sent without taking away what works.
 
-    An update of a node group's ceiling sends its desired size along (`expandNodegroupScalingConfig` of the
-    AWS provider), and where changes are ignored, that is the size in the state. So the state has to be
+    An update of a node group may send its desired size along (`expandNodegroupScalingConfig` of the AWS
+    provider), and where changes are ignored, that is the size in the state. So the state has to be
     refreshed before: `options.refresh` of Pulumi.yaml sees to it.
     """
-    busy.configure({"maxInstances": 3})
+    busy.configure({"kubernetesVersion": "1.34", "maxInstances": 3})
     steps = busy.up().steps
     assert (steps[POOL], steps[DEPLOYMENT]) == ("update", "update")
-    assert busy.cloud.the(POOL).properties["scalingConfig"]["maxSize"] == 6
+    assert busy.cloud.the(POOL).properties["version"] == "1.34"
+    assert _nodes_and_pods(busy) == (2, 2)
+
+
+def test_a_pause_asks_nothing_of_the_nodes(busy: Stack) -> None:
+    """EKS refuses a ceiling under the nodes that there are; the pause would fail before KEDA hears of it."""
+    busy.configure({"maxInstances": 0})
+    steps = busy.up().steps
+    assert POOL not in steps
+    assert steps["ScaledObject summarize"] == "update"
     assert _nodes_and_pods(busy) == (2, 2)
 
 

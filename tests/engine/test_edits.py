@@ -89,17 +89,17 @@ EDITS: dict[str, tuple[Change, dict[str, str]]] = {
         _source,
         TASK_OF_SUMMARIZE | _each("ConfigMap Job", ("summarize-model",), "replace"),
     ),
-    # KEDA reads one more queue, and the pool has room for one more model's pods.
+    # KEDA reads one more queue, and there is room for one more model's nodes.
     "another model": (
         _another_model,
-        {"RolePolicy keda": "update", f"NodeGroup {POOL}": "update"}
+        {"RolePolicy keda": "update", "Release addons-autoscaler": "update"}
         | _each("Policy", ("uploaders", "readers"), "update")
         | DASHBOARD
         | IDLE_ALARM,
     ),
     "more instances": (
         _more_instances,
-        TASKS | _each("ScaledObject", BOTH, "update") | {f"NodeGroup {POOL}": "update"},
+        TASKS | _each("ScaledObject", BOTH, "update") | {"Release addons-autoscaler": "update"},
     ),
     "another instance type": (_instance_type, _each("Deployment", BOTH, "update") | DASHBOARD),
     # A node group's subnets are its own for life. The new group is there before the old one drains.

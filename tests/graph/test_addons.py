@@ -74,6 +74,8 @@ def test_the_autoscaler_is_told_exactly_this(dev: Graph) -> None:
             },
             "extraArgs": {
                 "scale-down-delay-after-add": "2m",
+                # Four for two models of two pods, and three of the system.
+                "max-nodes-total": "7",
                 "max-node-provision-time": "10m",
                 "max-graceful-termination-sec": "46800",
                 "skip-nodes-with-local-storage": "false",

@@ -49,7 +49,6 @@ def test_the_cluster_is_exactly_this(dev: Graph) -> None:
         "name": "ollama-eks-dev",
         "version": "1.35",
         "upgradePolicy": {"supportType": "STANDARD"},
-        "deletionProtection": True,
         "enabledClusterLogTypes": ["api", "audit", "authenticator"],
         "vpcId": "network-id",
         "privateSubnetIds": subnets,
@@ -67,11 +66,6 @@ def test_a_private_api_is_private() -> None:
     assert inputs["endpointPrivateAccess"] is True
     assert inputs["endpointPublicAccess"] is False
     assert "publicAccessCidrs" not in inputs
-
-
-def test_without_protection_it_can_be_deleted() -> None:
-    """EKS itself refuses while the stack is protected."""
-    assert _cluster(evaluate(DEV, {"protect": False}))["deletionProtection"] is False
 
 
 def test_the_log_group_is_there_before_the_cluster(dev: Graph) -> None:

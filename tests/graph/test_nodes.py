@@ -33,19 +33,19 @@ def mixed() -> Graph:
     return evaluate(DEV, {"models": MODELS})
 
 
-def _group(instance_type: str, most: int, accelerator: str | None) -> dict[str, Any]:
+def _group(instance_type: str, accelerator: str | None) -> dict[str, Any]:
     return {
         "amiType": "BOTTLEROCKET_x86_64_NVIDIA" if accelerator else "BOTTLEROCKET_x86_64",
         "instanceTypes": [instance_type],
         "capacityType": "ON_DEMAND",
-        "scalingConfig": {"minSize": 0, "desiredSize": 0, "maxSize": most},
+        "scalingConfig": {"minSize": 0, "desiredSize": 0, "maxSize": 450},
         "labels": {POOL: instance_type} | ({ACCELERATOR: accelerator} if accelerator else {}),
         "taints": [{"key": POOL, "value": instance_type, "effect": "NO_SCHEDULE"}],
     }
 
 
 def test_each_instance_type_has_its_own_group(mixed: Graph) -> None:
-    """Labelled and tainted by it, from zero to what its models can fill; the system's has no taint."""
+    """Labelled and tainted by it, from zero to the most that EKS takes; the system's has no taint."""
     groups = {
         each.name: {key: each.inputs[key] for key in OWN_KEYS if key in each.inputs}
         for each in mixed.of_type(GROUP)
@@ -57,9 +57,9 @@ def test_each_instance_type_has_its_own_group(mixed: Graph) -> None:
             "scalingConfig": {"minSize": 2, "desiredSize": 2, "maxSize": 3},
             "labels": {POOL: "system"},
         },
-        "nodes-g6-2xlarge": _group("g6.2xlarge", 2, "nvidia-l4"),
-        "nodes-g6e-12xlarge": _group("g6e.12xlarge", 2, "nvidia-l40s"),
-        "nodes-m7i-xlarge": _group("m7i.xlarge", 1, None),
+        "nodes-g6-2xlarge": _group("g6.2xlarge", "nvidia-l4"),
+        "nodes-g6e-12xlarge": _group("g6e.12xlarge", "nvidia-l40s"),
+        "nodes-m7i-xlarge": _group("m7i.xlarge", None),
     }
 
 

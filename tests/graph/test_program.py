@@ -169,7 +169,7 @@ def test_the_dev_stack_is_exactly_this(dev: Graph) -> None:
 
 
 def test_another_model_adds_its_own_and_touches_what_is_shared(dev: Graph) -> None:
-    """Of what was there, who counts, watches or uses queues has one more, and its pool of nodes may grow."""
+    """Of what was there, who counts, watches or uses queues has one more, and there may be more nodes."""
     third = {"name": "third", "from": "tiny"}
     after = evaluate(DEV, {"models": [*MODELS, third]})
     assert (
@@ -177,14 +177,14 @@ def test_another_model_adds_its_own_and_touches_what_is_shared(dev: Graph) -> No
     )
     assert _changed(dev, after) == {
         "RolePolicy keda",
-        "NodeGroup nodes-g6-2xlarge",
+        "Release addons-autoscaler",
         "Policy readers",
         "Policy uploaders",
         "Dashboard watch",
         "MetricAlarm watch-idle-g6-2xlarge",
     }
-    group = ("aws:eks/nodeGroup:NodeGroup", "nodes-g6-2xlarge")
-    assert [graph.one(*group).inputs["scalingConfig"]["maxSize"] for graph in (dev, after)] == [4, 6]
+    releases = [graph.one("kubernetes:helm.sh/v3:Release", "addons-autoscaler") for graph in (dev, after)]
+    assert [each.inputs["values"]["extraArgs"]["max-nodes-total"] for each in releases] == ["7", "9"]
 
 
 def test_a_prompt_is_its_service_alone(dev: Graph) -> None:
@@ -226,6 +226,20 @@ def test_a_deployment_begins_with_no_pods_and_leaves_their_number_alone(dev: Gra
         assert deployment.inputs["spec"]["replicas"] == 0
         assert deployment.inputs["spec"]["strategy"] == {"type": "Recreate"}
         assert deployment.ignore_changes == ("spec.replicas",)
+
+
+def test_no_rollout_is_awaited_and_every_deletion_is(dev: Graph) -> None:
+    """With skipAwait, rights and queues would go while a pod still has a document in hand."""
+    annotations = [
+        each.inputs["metadata"].get("annotations", {})
+        for each in dev.resources.values()
+        if each.custom and "metadata" in each.inputs
+    ]
+    assert not [each for each in annotations if "pulumi.com/skipAwait" in each]
+    for deployment in dev.of_type("kubernetes:apps/v1:Deployment"):
+        assert deployment.inputs["metadata"]["annotations"] == {
+            "pulumi.com/waitFor": "jsonpath={.metadata.uid}"
+        }
 
 
 def test_a_job_is_new_for_another_source_image_or_file_system(
