@@ -156,7 +156,6 @@ def test_a_broken_config_is_told_all_at_once(local: Local, tmp_path: Path) -> No
     assert done.returncode == 2
     problems = [line for line in done.stderr.splitlines() if line.startswith("  - ")]
     assert [problem.split(":")[0] for problem in problems] == [
-        "  - image",
         "  - gpuCount",
         "  - models[0].timeLimit",
         "  - imag",
