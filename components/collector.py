@@ -12,6 +12,7 @@ from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components import job_pods
+from components.names import name_of
 from components.network_policies import TO_API_SERVER, egress
 from runtime.spec import ModelSpec
 
@@ -84,7 +85,7 @@ class Collector(pulumi.ComponentResource):
                     role_ref={
                         "api_group": "rbac.authorization.k8s.io",
                         "kind": "Role",
-                        "name": role.metadata.apply(lambda metadata: str(metadata.name)),
+                        "name": name_of(role.metadata),
                     },
                     subjects=[{"kind": "ServiceAccount", "name": name, "namespace": namespaces.jobs}],
                     opts=child,

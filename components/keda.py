@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import account
-from components.names import POOL_LABEL, SYSTEM_POOL
+from components.names import POOL_LABEL, SYSTEM_POOL, name_of
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 from components.versions import KEDA_CHART, KEDA_REPOSITORY
 
@@ -73,7 +73,7 @@ class Keda(pulumi.ComponentResource):
             name="keda",
             chart="keda",
             version=KEDA_CHART,
-            namespace=namespace.metadata.apply(lambda metadata: str(metadata.name)),
+            namespace=name_of(namespace.metadata),
             repository_opts={"repo": KEDA_REPOSITORY},
             values=_values(args.namespaces.serving, account.registry("ghcr.io", args.stack, child)),
             # Created after its rights: pods get credentials when they are admitted, never later.

@@ -134,7 +134,7 @@ class Model(pulumi.ComponentResource):
                 image=args.platform.image.reference,
                 model=spec,
                 claim=args.platform.store.write_claim,
-                config=config.metadata.apply(lambda metadata: str(metadata.name)),
+                config=names.name_of(config.metadata),
                 region=args.platform.stack.region,
                 service_account=child_name,
             ),

@@ -9,6 +9,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components.names import name_of
 from components.namespaces import DRAINED
 
 if TYPE_CHECKING:
@@ -159,11 +160,11 @@ class ModelStore(pulumi.ComponentResource):
                 "access_modes": ["ReadWriteMany"],
                 "resources": {"requests": {"storage": "1Ti"}},
                 "storage_class_name": "",
-                "volume_name": volume.metadata.apply(lambda metadata: str(metadata.name)),
+                "volume_name": name_of(volume.metadata),
             },
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=DRAINED),
         )
-        return claim.metadata.apply(lambda metadata: str(metadata.name))
+        return name_of(claim.metadata)
 
 
 def _policy(

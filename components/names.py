@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pulumi
+    from pulumi_kubernetes.meta import v1 as meta
 
 SERVING_NAMESPACE = "ollama"
 """Model pods: they read documents and hold a read-only claim on the models."""
@@ -30,3 +35,8 @@ def model_job(model: str, model_hash: str, *parts: str) -> str:
     """
     rest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"{model}-{model_hash[:12]}-{rest[:8]}"
+
+
+def name_of(metadata: pulumi.Output[meta.outputs.ObjectMeta]) -> pulumi.Output[str]:
+    """A Kubernetes object's name, the provider's own where the program gives none."""
+    return metadata.apply(lambda found: str(found.name))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.names import JOBS_NAMESPACE, SERVING_NAMESPACE
+from components.names import JOBS_NAMESPACE, SERVING_NAMESPACE, name_of
 from components.network_policies import DEFAULT_DENY, TO_DNS, TO_HTTPS, TO_POD_IDENTITY, egress
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Namespaces(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=DRAINED),
         )
-        text = made.metadata.apply(lambda metadata: str(metadata.name))
+        text = name_of(made.metadata)
         policies = [
             kubernetes.networking.v1.NetworkPolicy(
                 f"{name}-{need}",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-if TYPE_CHECKING:
-    from pulumi_kubernetes.meta import v1 as meta
+from components.names import name_of
 
+if TYPE_CHECKING:
     from components.namespaces import Namespaces
 
 RANK = 1000
@@ -117,7 +117,7 @@ class PodRules(pulumi.ComponentResource):
         )
         held = kubernetes.admissionregistration.v1.ValidatingAdmissionPolicyBinding(
             name,
-            spec={"policy_name": _name(policy.metadata), "validation_actions": ["Deny"]},
+            spec={"policy_name": name_of(policy.metadata), "validation_actions": ["Deny"]},
             opts=child,
         )
         role = kubernetes.rbac.v1.Role(
@@ -129,7 +129,11 @@ class PodRules(pulumi.ComponentResource):
         kubernetes.rbac.v1.RoleBinding(
             name,
             metadata={"namespace": namespace},
-            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": _name(role.metadata)},
+            role_ref={
+                "api_group": "rbac.authorization.k8s.io",
+                "kind": "Role",
+                "name": name_of(role.metadata),
+            },
             subjects=[
                 {
                     "api_group": "rbac.authorization.k8s.io",
@@ -140,9 +144,5 @@ class PodRules(pulumi.ComponentResource):
             # Created after: until it holds, a pod could change its neighbours.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[held]),
         )
-        self.priority_class = _name(rank.metadata)
+        self.priority_class = name_of(rank.metadata)
         self.register_outputs({"priorityClass": self.priority_class})
-
-
-def _name(metadata: pulumi.Output[meta.outputs.ObjectMeta]) -> pulumi.Output[str]:
-    return metadata.apply(lambda metadata: str(metadata.name))

@@ -16,6 +16,7 @@ from components import pods, scaling, worker
 from components.encryption import key_use
 from components.encryption_key import WRITE_ACTIONS
 from components.model_queue import VISIBILITY_SECONDS
+from components.names import name_of
 from components.namespaces import DRAINED
 from components.pod_identity import Allow, PodIdentity, PodIdentityArgs
 from runtime.spec import METRICS_NAMESPACE, TaskSpec
@@ -75,7 +76,7 @@ class Service(pulumi.ComponentResource):
             model=args.model.spec,
             image=image,
             claim=args.platform.store.read_claim,
-            config=config.metadata.apply(lambda metadata: str(metadata.name)),
+            config=name_of(config.metadata),
             parallel=args.model.parallel,
             context_tokens=args.model.options.num_ctx,
             settings=args.model.server,
@@ -139,7 +140,7 @@ class Service(pulumi.ComponentResource):
             spec=scaling.scaled_object(
                 args.model,
                 settings,
-                deployment=deployment.metadata.apply(lambda metadata: str(metadata.name)),
+                deployment=name_of(deployment.metadata),
                 queue_url=args.queue.url,
                 region=args.platform.stack.region,
             ),
